@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deformable attention against a loop over its own definition."""
+
+from __future__ import annotations
+
+import torch
+
+from vltseg_core.config import PixelDecoderConfig
+from vltseg_core.model.pixel_decoder import MultiScaleDeformableAttention, build_pixel_decoder
+
+
+def bilinear(level_map: torch.Tensor, x: float, y: float) -> torch.Tensor:
+    """Value [C] of a map [C, h, w] at pixel coordinates whose cell centres are at .5; zero outside."""
+    channels, height, width = level_map.shape
+    value = torch.zeros(channels)
+    x, y = x - 0.5, y - 0.5
+    for row in (int(y // 1), int(y // 1) + 1):
+        for column in (int(x // 1), int(x // 1) + 1):
+            if 0 <= row < height and 0 <= column < width:
+                value += (1 - abs(y - row)) * (1 - abs(x - column)) * level_map[:, row, column]
+    return value
+
+
+def test_deformable_attention_is_its_definition() -> None:
+    torch.manual_seed(0)
+    sizes, heads, points, width = [(2, 3), (4, 5)], 2, 3, 8
+    attention = MultiScaleDeformableAttention(width, heads, len(sizes), points)
+    for parameter in attention.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    num_tokens = sum(h * w for h, w in sizes)
+    queries, values = torch.randn(1, num_tokens, width), torch.randn(1, num_tokens, width)
+    reference = torch.rand(num_tokens, 2)
+    with torch.no_grad():
+        result = attention(queries, values, reference, sizes)[0]
+        offsets = attention.sampling_offsets(queries)[0].view(num_tokens, heads, len(sizes), points, 2)
+        weights = attention.attention_weights(queries)[0].view(num_tokens, heads, -1).softmax(-1)
+        weights = weights.view(num_tokens, heads, len(sizes), points)
+        projected = attention.value_proj(values)[0].view(num_tokens, heads, -1)
+        expected = torch.zeros(num_tokens, heads, width // heads)
+        start = 0
+        for level, (h, w) in enumerate(sizes):
+            for head in range(heads):
+                level_map = projected[start : start + h * w, head].T.reshape(-1, h, w)
+                for token in range(num_tokens):
+                    for point in range(points):
+                        x, y = reference[token] * torch.tensor((w, h)) + offsets[token, head, level, point]
+                        sample = bilinear(level_map, float(x), float(y))
+                        expected[token, head] += weights[token, head, level, point] * sample
+            start += h * w
+        expected = attention.output_proj(expected.flatten(1))
+    assert torch.allclose(result, expected, atol=1e-5)
+
+
+def test_both_decoders_keep_the_pyramid_s_sizes() -> None:
+    sizes = [(24, 31), (12, 16), (6, 8), (3, 4)]
+    channels = (16, 24, 32, 40)
+    maps = tuple(torch.randn(2, c, *s) for c, s in zip(channels, sizes, strict=True))
+    for kind in ("deformable", "fpn"):
+        config = PixelDecoderConfig(kind, width=32, mask_width=16, num_layers=1, num_heads=4, ffn_width=64, num_groups=8)
+        pixels = build_pixel_decoder(config, channels)(maps)
+        assert pixels.mask_features.shape == (2, 16, 24, 31)
+        assert [tuple(m.shape[-2:]) for m in pixels.memory] == sizes[:0:-1]

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package's own weights file: safetensors, with the network's configuration and origin in the header."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vltseg_core.config import VltsegConfig
+from vltseg_core.errors import CheckpointError, ConfigurationError
+from vltseg_core.model.vltseg import Vltseg
+
+FORMAT = "vltseg/1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network with its weights. trained_on: the data sets and their licences, in words."""
+
+    network: Vltseg
+    trained_on: str
+
+
+def save(network: Vltseg, path: Path, *, trained_on: str) -> None:
+    """Write the weights as float32, beside the target first and renamed, so that no half file is ever left."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    header = {"format": FORMAT, "config": json.dumps(network.config.to_dict()), "trained_on": trained_on}
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        save_file(state, partial, metadata=header)
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(f"weights could not be written to '{path}': {error}") from error
+
+
+def load(path: Path) -> Checkpoint:
+    """The network of a weights file, on the CPU, in evaluation mode; CheckpointError where it is none of ours."""
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint '{path}' not found: give a .safetensors file or the name of a preset")
+    try:
+        with safe_open(path, framework="pt") as weights:
+            header = weights.metadata() or {}
+            state = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118  # no mapping
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"checkpoint '{path}' is no safetensors file ({error}): check the file") from error
+    if header.get("format") != FORMAT:
+        found = header.get("format", "no format at all")
+        raise CheckpointError(f"checkpoint '{path}' names {found} in its header, expected {FORMAT}: convert it first")
+    try:
+        config = VltsegConfig.from_dict(json.loads(header["config"]))
+    except (KeyError, json.JSONDecodeError, ConfigurationError) as error:
+        raise CheckpointError(f"checkpoint '{path}' has a header that cannot be read: {error}") from error
+    return Checkpoint(_restore(config, state, path), header.get("trained_on", "unknown"))
+
+
+def _restore(config: VltsegConfig, state: dict[str, Tensor], path: Path) -> Vltseg:
+    network = Vltseg(config)
+    expected = network.state_dict()
+    wrong = sorted(set(expected) ^ set(state)) or sorted(n for n in expected if expected[n].shape != state[n].shape)
+    if wrong:
+        shown = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        raise CheckpointError(f"checkpoint '{path}' does not fit network '{config.name}': {shown} differ; convert it again")
+    network.load_state_dict(state)
+    return network.eval()

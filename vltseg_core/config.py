@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a network is, as frozen dataclasses, and the presets by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from vltseg_core.errors import ConfigurationError
+from vltseg_core.labels import CITYSCAPES, CLASS_TABLES, ClassTable
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
+CLIP_STD = (68.5005327, 66.6321579, 70.32316305)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ImageEncoderConfig:
+    """The image tower.
+
+    model: an open_clip architecture ("EVA02-L-14") for kind "vit", a timm one ("mobilenetv4_conv_small") for "conv".
+    tapped_blocks: the ViT blocks whose outputs make the feature pyramid, finest level first.
+    drop_path: stochastic depth rate in training.
+    attention_inner_norm: the LayerNorm before a ViT block's output projection (EVA-CLIP's sub-LN).
+    trained_size: side in pixels of the square that the position embedding was trained for.
+    overrides: further keyword arguments for the timm constructor.
+    """
+
+    kind: Literal["vit", "conv"]
+    model: str
+    tapped_blocks: tuple[int, ...] = ()
+    drop_path: float = 0.0
+    attention_inner_norm: bool = True
+    trained_size: int = 224
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PixelTextMatchingConfig:
+    """The dense image embedding's comparison with the class embeddings (absent: `VltsegConfig.pixel_text` None).
+
+    embedding_width: width of the class embeddings. temperature: tau.
+    """
+
+    embedding_width: int
+    temperature: float = 0.07
+
+
+@dataclass(frozen=True)
+class PixelDecoderConfig:
+    """From the feature pyramid to mask features and the mask decoder's memory.
+
+    kind: "deformable" (Mask2Former's, as in the paper) or "fpn" (self-attention on the coarsest map alone, then
+    separable convolutions from coarse to fine). width: channels of the memory; mask_width: of the mask features.
+    """
+
+    kind: Literal["deformable", "fpn"]
+    width: int = 256
+    mask_width: int = 256
+    num_layers: int = 6
+    num_heads: int = 8
+    num_points: int = 4
+    ffn_width: int = 1024
+    num_groups: int = 32
+
+
+@dataclass(frozen=True)
+class MaskDecoderConfig:
+    """From queries to masks.
+
+    queries: "learned" (Mask2Former: `num_queries` of them, matched to segments by the Hungarian method) or "text"
+    (one query a class, made from its class embedding and bound to that class, as in TQDM).
+    """
+
+    queries: Literal["learned", "text"]
+    num_queries: int = 100
+    num_layers: int = 9
+    num_heads: int = 8
+    ffn_width: int = 2048
+
+
+@dataclass(frozen=True)
+class VltsegConfig:
+    """A whole network. mean and std: of RGB in 0..255. crop_size: side in pixels of the square that it is trained on."""
+
+    name: str
+    image_encoder: ImageEncoderConfig
+    pixel_decoder: PixelDecoderConfig
+    mask_decoder: MaskDecoderConfig
+    pixel_text: PixelTextMatchingConfig | None
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+    class_table: str = CITYSCAPES.name
+    crop_size: int = 512
+
+    @property
+    def classes(self) -> ClassTable:
+        """The classes told apart."""
+        return CLASS_TABLES[self.class_table]
+
+    def __post_init__(self) -> None:
+        _check_choice("class table", self.class_table, CLASS_TABLES)
+        if self.mask_decoder.queries == "text" and self.pixel_text is None:
+            raise ConfigurationError(f"network '{self.name}' has text queries but no pixel_text section: add one")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists and scalars, for a checkpoint's header."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> VltsegConfig:
+        """The inverse of `to_dict`; unknown keys raise ConfigurationError and name the nearest valid one."""
+        return _build(cls, fields)
+
+
+def _check_choice(what: str, value: str, choices: Mapping[str, Any]) -> None:
+    if value not in choices:
+        nearest = difflib.get_close_matches(value, choices, n=1)
+        hint = f"did you mean '{nearest[0]}'?" if nearest else f"choose one of {', '.join(choices)}"
+        raise ConfigurationError(f"unknown {what} '{value}': {hint}")
+
+
+def _build(cls: type[T], fields: Mapping[str, Any]) -> T:
+    """An instance of dataclass `cls` from plain values, sections included."""
+    if not isinstance(fields, Mapping):
+        raise ConfigurationError(f"{cls.__name__} needs a mapping of its settings, not {fields!r}")
+    hints = get_type_hints(cls)
+    known = {f.name: hints[f.name] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # cls is a dataclass
+    arguments: dict[str, Any] = {}
+    for key, value in fields.items():
+        _check_choice(f"key of {cls.__name__}", key, known)
+        section = next((t for t in (known[key], *getattr(known[key], "__args__", ())) if dataclasses.is_dataclass(t)), None)
+        if section is not None and value is not None:
+            value = _build(section, value)
+        arguments[key] = tuple(value) if isinstance(value, list) else value
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise ConfigurationError(f"{cls.__name__}: {error}") from error
+
+
+_MASK2FORMER = {"pixel_decoder": PixelDecoderConfig("deformable"), "mask_decoder": MaskDecoderConfig("learned")}
+
+PRESETS: dict[str, VltsegConfig] = {
+    config.name: config
+    for config in (
+        VltsegConfig(
+            name="eva02_clip_l",
+            image_encoder=ImageEncoderConfig("vit", "EVA02-L-14", tapped_blocks=(9, 14, 19, 23), drop_path=0.2),
+            pixel_text=PixelTextMatchingConfig(embedding_width=768),
+            **_MASK2FORMER,
+        ),
+        VltsegConfig(
+            name="eva02_clip_b",
+            image_encoder=ImageEncoderConfig("vit", "EVA02-B-16", tapped_blocks=(3, 5, 8, 11), drop_path=0.1),
+            pixel_text=PixelTextMatchingConfig(embedding_width=512),
+            **_MASK2FORMER,
+        ),
+        VltsegConfig(
+            name="tiny",
+            image_encoder=ImageEncoderConfig("conv", "mobilenetv4_conv_small"),
+            pixel_decoder=PixelDecoderConfig("fpn", width=128, mask_width=64, num_layers=2, num_heads=4, ffn_width=256),
+            mask_decoder=MaskDecoderConfig("text", num_queries=19, num_layers=3, num_heads=4, ffn_width=256),
+            pixel_text=PixelTextMatchingConfig(embedding_width=384),
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+            crop_size=352,
+        ),
+    )
+}
+"""The networks that have a name."""
+
+
+def preset(name: str) -> VltsegConfig:
+    """The preset of that name; ConfigurationError names the nearest where there is none."""
+    _check_choice("preset", name, PRESETS)
+    return PRESETS[name]

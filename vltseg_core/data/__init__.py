@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data sets, transforms, weather simulation and drawn demo scenes."""

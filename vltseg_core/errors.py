@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this package raises: one small tree, each message saying the value, what was expected and what to do next."""
+
+
+class VltsegError(Exception):
+    """Base of every error that a user of this package can cause and mend."""
+
+
+class ConfigurationError(VltsegError):
+    """A setting, preset name or recipe that cannot be used."""
+
+
+class CheckpointError(VltsegError):
+    """A weights file that is missing, damaged, or made for another network."""
+
+
+class InputError(VltsegError):
+    """An image, label file, bag or folder that cannot be read or used."""
+
+
+class DeviceError(VltsegError):
+    """A compute device, precision or backend that this machine does not offer."""

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From queries, mask features and memory to one mask a query (Cheng et al., "Mask2Former", 2022, section 3.2).
+
+B batch, Q queries, K classes, C channels, D width of the class embeddings.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vltseg_core.config import MaskDecoderConfig
+from vltseg_core.model.attention import FeedForward, MultiHeadAttention
+from vltseg_core.model.pixel_decoder import NUM_MEMORY_LEVELS, DecodedPixels
+from vltseg_core.model.positions import sine_positions
+
+
+class MaskPrediction(NamedTuple):
+    """One layer's prediction.
+
+    mask_logits: [B, Q, H/4, W/4].
+    class_logits: [B, Q, K + 1], the last one "no object"; None where query k is bound to class k.
+    """
+
+    mask_logits: Tensor
+    class_logits: Tensor | None
+
+
+class _DecoderLayer(nn.Module):
+    """Cross-attention, self-attention, feed-forward; norm after each."""
+
+    def __init__(self, width: int, config: MaskDecoderConfig) -> None:
+        super().__init__()
+        self.cross_attention = MultiHeadAttention(width, config.num_heads)
+        self.cross_attention_norm = nn.LayerNorm(width)
+        self.self_attention = MultiHeadAttention(width, config.num_heads)
+        self.self_attention_norm = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width, config.ffn_width)
+        self.feed_forward_norm = nn.LayerNorm(width)
+
+    def forward(self, queries: Tensor, query_positions: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        attended = self.cross_attention(queries + query_positions, keys, values, mask)
+        queries = self.cross_attention_norm(queries + attended)
+        positioned = queries + query_positions
+        queries = self.self_attention_norm(queries + self.self_attention(positioned, positioned, queries))
+        return self.feed_forward_norm(queries + self.feed_forward(queries))
+
+
+class MaskDecoder(nn.Module):
+    """Queries attend to the memory's levels round robin and give masks after every layer.
+
+    Learned queries attend only inside their last mask (a query whose mask is empty attends everywhere) and name their
+    class themselves. Text queries stand for one class each and attend everywhere: their masks compete in a softmax
+    over the classes, so that no threshold says what is inside.
+    """
+
+    def __init__(
+        self, config: MaskDecoderConfig, *, width: int, mask_width: int, num_classes: int, embedding_width: int
+    ) -> None:
+        super().__init__()
+        self.from_text = config.queries == "text"
+        num_queries = num_classes if self.from_text else config.num_queries
+        if self.from_text:
+            self.text_projection = nn.Linear(embedding_width, width)
+        else:
+            self.query_features = nn.Embedding(num_queries, width)
+            self.class_head = nn.Linear(width, num_classes + 1)
+        self.query_positions = nn.Embedding(num_queries, width)
+        self.level_embedding = nn.Embedding(NUM_MEMORY_LEVELS, width)
+        self.layers = nn.ModuleList(_DecoderLayer(width, config) for _ in range(config.num_layers))
+        self.output_norm = nn.LayerNorm(width)
+        self.mask_head = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, mask_width)
+        )
+
+    def forward(self, pixels: DecodedPixels, class_embeddings: Tensor | None) -> tuple[MaskPrediction, ...]:
+        """Decoded pixels, and class embeddings [K, D] for text queries, to each layer's prediction, the final one last.
+
+        At inference (`eval`) what only supervises training is left out: text queries then give one prediction.
+        """
+        batch_size = pixels.mask_features.shape[0]
+        values = [
+            m.flatten(2).transpose(1, 2) + self.level_embedding.weight[i] for i, m in enumerate(pixels.memory)
+        ]  # [B, hw, C]
+        keys = [v + sine_positions(m).flatten(1).T for v, m in zip(values, pixels.memory, strict=True)]
+        features = self.text_projection(class_embeddings) if self.from_text else self.query_features.weight
+        queries = features.expand(batch_size, -1, -1)
+        query_positions = self.query_positions.weight.expand(batch_size, -1, -1)
+
+        predictions = [] if self._skips_intermediate else [self._predict(queries, pixels.mask_features)]
+        for i, layer in enumerate(self.layers):
+            level = i % NUM_MEMORY_LEVELS
+            mask = None
+            if not self.from_text:
+                mask = _attention_mask(predictions[-1].mask_logits, pixels.memory[level].shape[-2:])
+            queries = layer(queries, query_positions, keys[level], values[level], mask)
+            if not self._skips_intermediate or i == len(self.layers) - 1:
+                predictions.append(self._predict(queries, pixels.mask_features))
+        return tuple(predictions)
+
+    @property
+    def _skips_intermediate(self) -> bool:
+        return self.from_text and not self.training
+
+    def _predict(self, queries: Tensor, mask_features: Tensor) -> MaskPrediction:
+        normed = self.output_norm(queries)
+        mask_logits = torch.einsum("bqc,bchw->bqhw", self.mask_head(normed), mask_features)
+        return MaskPrediction(mask_logits, None if self.from_text else self.class_head(normed))
+
+
+def _attention_mask(mask_logits: Tensor, size: torch.Size) -> Tensor:
+    """Additive mask [B, Q, hw]: 0 inside the query's last mask, the dtype's minimum outside; all 0 where it is empty."""
+    resized = F.interpolate(mask_logits.detach(), size=tuple(size), mode="bilinear", align_corners=False).flatten(2)
+    inside = resized >= 0
+    inside = torch.where(inside.any(-1, keepdim=True), inside, torch.ones_like(inside))
+    return torch.where(inside, 0.0, torch.finfo(mask_logits.dtype).min).to(mask_logits.dtype)

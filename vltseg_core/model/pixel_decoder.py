@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the feature pyramid to mask features and multi-scale memory.
+
+B batch, C channels, Cm mask channels, L levels, M heads, P points, N tokens of all levels together; levels run from coarse to fine.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vltseg_core.config import PixelDecoderConfig
+from vltseg_core.model.attention import FeedForward, MultiHeadAttention
+from vltseg_core.model.positions import sine_positions
+
+NUM_MEMORY_LEVELS = 3
+
+
+class DecodedPixels(NamedTuple):
+    """What a pixel decoder gives.
+
+    mask_features: [B, Cm, H/4, W/4]; a query's product with them is its mask.
+    memory: [B, C, h, w] for each of three levels, coarsest first; what the queries attend to.
+    """
+
+    mask_features: Tensor
+    memory: tuple[Tensor, ...]
+
+
+class MultiScaleDeformableAttention(nn.Module):
+    """Each token looks at P points in each level, around its own place (Zhu et al., "Deformable DETR", 2021, eq. 3)."""
+
+    def __init__(self, width: int, num_heads: int, num_levels: int, num_points: int) -> None:
+        super().__init__()
+        self.num_heads, self.num_levels, self.num_points = num_heads, num_levels, num_points
+        self.sampling_offsets = nn.Linear(width, num_heads * num_levels * num_points * 2)
+        self.attention_weights = nn.Linear(width, num_heads * num_levels * num_points)
+        self.value_proj = nn.Linear(width, width)
+        self.output_proj = nn.Linear(width, width)
+        self._reset_parameters()
+
+    def _reset_parameters(self) -> None:
+        """Points start on rays around the token, one direction a head, one step further for each point."""
+        nn.init.zeros_(self.sampling_offsets.weight)
+        angles = torch.arange(self.num_heads) * (2 * torch.pi / self.num_heads)
+        directions = torch.stack((angles.cos(), angles.sin()), -1)  # [M, 2]
+        directions = directions / directions.abs().amax(-1, keepdim=True)
+        steps = torch.arange(1, self.num_points + 1)
+        offsets = torch.einsum("mx,p->mpx", directions, steps.float())[:, None].expand(-1, self.num_levels, -1, -1)
+        with torch.no_grad():
+            self.sampling_offsets.bias.copy_(offsets.reshape(-1))
+        nn.init.zeros_(self.attention_weights.weight)
+        nn.init.zeros_(self.attention_weights.bias)
+        for projection in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(projection.weight)
+            nn.init.zeros_(projection.bias)
+
+    def forward(self, queries: Tensor, values: Tensor, reference_points: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
+        """Queries and values [B, N, C], reference points [N, 2] as (x, y) in 0..1, level sizes (h, w), to [B, N, C]."""
+        batch_size, num_tokens, _ = queries.shape
+        heads, levels, points = self.num_heads, self.num_levels, self.num_points
+        offsets = self.sampling_offsets(queries).view(batch_size, num_tokens, heads, levels, points, 2)
+        weights = self.attention_weights(queries).view(batch_size, num_tokens, heads, levels * points).softmax(-1)
+        values = self.value_proj(values).unflatten(-1, (heads, -1)).permute(0, 2, 3, 1).flatten(0, 1)  # [BM, C/M, N]
+
+        sampled = []
+        for level, (level_values, (height, width)) in enumerate(
+            zip(values.split([h * w for h, w in sizes], dim=-1), sizes, strict=True)
+        ):
+            size = queries.new_tensor((width, height))
+            locations = reference_points[:, None, None] + offsets[:, :, :, level] / size  # [B, N, M, P, 2]
+            grid = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # [BM, N, P, 2]
+            level_map = level_values.unflatten(-1, (height, width))
+            sampled.append(F.grid_sample(level_map, grid, align_corners=False))  # [BM, C/M, N, P]
+        weights = weights.transpose(1, 2).flatten(0, 1)[:, None]  # [BM, 1, N, LP]
+        attended = (torch.cat(sampled, dim=-1) * weights).sum(-1)  # [BM, C/M, N]
+        return self.output_proj(attended.view(batch_size, -1, num_tokens).transpose(1, 2))
+
+
+class _DeformableLayer(nn.Module):
+    def __init__(self, config: PixelDecoderConfig) -> None:
+        super().__init__()
+        self.self_attention = MultiScaleDeformableAttention(
+            config.width, config.num_heads, NUM_MEMORY_LEVELS, config.num_points
+        )
+        self.attention_norm = nn.LayerNorm(config.width)
+        self.feed_forward = FeedForward(config.width, config.ffn_width)
+        self.feed_forward_norm = nn.LayerNorm(config.width)
+
+    def forward(self, tokens: Tensor, positions: Tensor, points: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
+        tokens = self.attention_norm(tokens + self.self_attention(tokens + positions, tokens, points, sizes))
+        return self.feed_forward_norm(tokens + self.feed_forward(tokens))
+
+
+class DeformablePixelDecoder(nn.Module):
+    """Mask2Former's pixel decoder: deformable attention over three levels, then one FPN step (Cheng et al., 2022)."""
+
+    def __init__(self, config: PixelDecoderConfig, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        width, groups = config.width, config.num_groups
+        coarse_to_fine = channels[:0:-1]
+        self.input_convs = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(c, width, 1), nn.GroupNorm(groups, width)) for c in coarse_to_fine
+        )
+        self.level_embedding = nn.Embedding(NUM_MEMORY_LEVELS, width)
+        self.layers = nn.ModuleList(_DeformableLayer(config) for _ in range(config.num_layers))
+        self.lateral_conv = nn.Sequential(nn.Conv2d(channels[0], width, 1, bias=False), nn.GroupNorm(groups, width))
+        self.output_conv = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.GroupNorm(groups, width), nn.ReLU()
+        )
+        self.mask_feature_conv = nn.Conv2d(width, config.mask_width, 1)
+
+    def forward(self, feature_maps: tuple[Tensor, ...]) -> DecodedPixels:
+        """Four maps, finest first, to mask features and memory."""
+        maps = [conv(m) for conv, m in zip(self.input_convs, feature_maps[:0:-1], strict=True)]
+        sizes = [(m.shape[-2], m.shape[-1]) for m in maps]
+        tokens = torch.cat([m.flatten(2) for m in maps], dim=2).transpose(1, 2)  # [B, N, C]
+        positions = torch.cat(
+            [sine_positions(m).flatten(1).T + self.level_embedding.weight[i] for i, m in enumerate(maps)]
+        )  # [N, C]
+        points = torch.cat([_cell_centres(h, w, tokens) for h, w in sizes])
+        for layer in self.layers:
+            tokens = layer(tokens, positions, points, sizes)
+        memory = tuple(
+            level_tokens.transpose(1, 2).unflatten(2, size)
+            for level_tokens, size in zip(tokens.split([h * w for h, w in sizes], dim=1), sizes, strict=True)
+        )
+        finest = self.lateral_conv(feature_maps[0])
+        return DecodedPixels(self.mask_feature_conv(self.output_conv(_add_upsampled(finest, memory[-1]))), memory)
+
+
+def _cell_centres(height: int, width: int, like: Tensor) -> Tensor:
+    """Centres (x, y) of a grid's cells in 0..1, [height * width, 2]."""
+    rows = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height
+    columns = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width
+    return torch.stack((columns.repeat(height), rows.repeat_interleave(width)), dim=-1)
+
+
+class _SelfAttentionLayer(nn.Module):
+    def __init__(self, config: PixelDecoderConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.width)
+        self.self_attention = MultiHeadAttention(config.width, config.num_heads)
+        self.feed_forward_norm = nn.LayerNorm(config.width)
+        self.feed_forward = FeedForward(config.width, config.ffn_width)
+
+    def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        normed = self.attention_norm(tokens)
+        tokens = tokens + self.self_attention(normed + positions, normed + positions, normed)
+        return tokens + self.feed_forward(self.feed_forward_norm(tokens))
+
+
+class _SeparableBlock(nn.Module):
+    """Residual block: depthwise 5x5, then a pointwise bottleneck turned inside out."""
+
+    def __init__(self, width: int, expansion: int = 2) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(width, width, 5, padding=2, groups=width, bias=False),
+            nn.BatchNorm2d(width),
+            nn.Conv2d(width, expansion * width, 1, bias=False),
+            nn.BatchNorm2d(expansion * width),
+            nn.ReLU(),
+            nn.Conv2d(expansion * width, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        return feature_map + self.residual(feature_map)
+
+
+class FpnPixelDecoder(nn.Module):
+    """For small networks: self-attention on the coarsest map alone (as RT-DETR's encoder), then an FPN downwards.
+
+    The finest map, where a convolution costs most, is as narrow as the mask features.
+    """
+
+    def __init__(self, config: PixelDecoderConfig, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        width, mask_width = config.width, config.mask_width
+        finest, *coarser = channels
+        self.lateral_convs = nn.ModuleList(_projection(c, width) for c in reversed(coarser))
+        self.layers = nn.ModuleList(_SelfAttentionLayer(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(_SeparableBlock(width) for _ in coarser[1:])
+        self.finest_lateral_conv = _projection(finest, mask_width)
+        self.narrow_conv = _projection(width, mask_width)
+        self.finest_block = _SeparableBlock(mask_width)
+        self.mask_feature_conv = nn.Conv2d(mask_width, mask_width, 1)
+
+    def forward(self, feature_maps: tuple[Tensor, ...]) -> DecodedPixels:
+        """Four maps, finest first, to mask features and memory."""
+        coarsest, *laterals = [conv(m) for conv, m in zip(self.lateral_convs, feature_maps[:0:-1], strict=True)]
+        tokens = coarsest.flatten(2).transpose(1, 2)
+        positions = sine_positions(coarsest).flatten(1).T
+        for layer in self.layers:
+            tokens = layer(tokens, positions)
+        memory = [tokens.transpose(1, 2).reshape(coarsest.shape)]
+        for lateral, block in zip(laterals, self.blocks, strict=True):
+            memory.append(block(_add_upsampled(lateral, memory[-1])))
+        finest = self.finest_lateral_conv(feature_maps[0])
+        finest = self.finest_block(_add_upsampled(finest, self.narrow_conv(memory[-1])))
+        return DecodedPixels(self.mask_feature_conv(finest), tuple(memory))
+
+
+def _projection(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
+
+
+def _add_upsampled(fine: Tensor, coarse: Tensor) -> Tensor:
+    return fine + F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+
+
+PixelDecoder = DeformablePixelDecoder | FpnPixelDecoder
+
+
+def build_pixel_decoder(config: PixelDecoderConfig, channels: tuple[int, ...]) -> PixelDecoder:
+    """The pixel decoder of that configuration for maps of these channels, finest first."""
+    if config.kind == "deformable":
+        return DeformablePixelDecoder(config, channels)
+    return FpnPixelDecoder(config, channels)

@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs on a vehicle: the `Segmenter` facade."""
+
+from vltseg_core.runtime.segmentation import Segmentation, SegmenterDescription
+from vltseg_core.runtime.segmenter import Segmenter
+
+__all__ = ["Segmentation", "Segmenter", "SegmenterDescription"]

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Segmenter`: the one door to the network for the node, the command line and the benchmarks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from vltseg_core.checkpoints import native
+from vltseg_core.checkpoints.native import Checkpoint
+from vltseg_core.config import PRESETS
+from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError, InputError
+from vltseg_core.labels import ClassTable
+from vltseg_core.model.vltseg import Vltseg, semantic_scores
+from vltseg_core.runtime import device as devices
+from vltseg_core.runtime.segmentation import Segmentation, SegmenterDescription
+from vltseg_core.runtime.sliding_window import SlidingWindow
+
+WEIGHTS_FOLDER = Path(__file__).parent.parent / "weights"
+DEFAULT_IMAGE_SIZE = (360, 640)
+
+
+class Segmenter:
+    """Images in, labels and confidence out, at each image's own size.
+
+    Not to be shared between threads: one thread calls `segment` at a time.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        source: str,
+        device: torch.device,
+        precision: str,
+        input_size: tuple[int, int] | None,
+        window: SlidingWindow | None = None,
+    ) -> None:
+        network = checkpoint.network
+        self.classes: ClassTable = network.config.classes
+        self._network: Vltseg | None = network.to(
+            device, devices.DTYPES[precision], memory_format=torch.channels_last
+        ).eval()
+        self._device, self._precision, self._input_size, self._window = device, precision, input_size, window
+        self._source, self._trained_on, self._config = source, checkpoint.trained_on, network.config
+        self._num_parameters = sum(p.numel() for p in network.parameters())
+        self._mean = torch.tensor(self._config.mean, device=device).view(3, 1, 1)
+        self._std = torch.tensor(self._config.std, device=device).view(3, 1, 1)
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint_or_preset: str | Path = "tiny",
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        backend: str = "auto",
+        input_size: tuple[int, int] | None = None,
+        window_px: int = 0,
+    ) -> Segmenter:
+        """A segmenter ready to be warmed up.
+
+        Args:
+            checkpoint_or_preset: a .safetensors file, or a preset whose weights come with the package ("tiny").
+            device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
+            precision: "auto" (fp16 on a GPU, fp32 on a CPU), "fp32", "fp16" or "bf16".
+            backend: "auto" or "eager".
+            input_size: (height, width) in pixels that every image is resized to; None keeps each image's own size.
+            window_px: side of the square window that slides over images larger than it, 0 for whole images.
+
+        Raises CheckpointError, ConfigurationError or DeviceError with what to do next.
+        """
+        if backend not in ("auto", "eager"):
+            raise ConfigurationError(f"unknown backend '{backend}': use auto or eager")
+        if input_size is not None and min(input_size) < 32:
+            raise ConfigurationError(f"input size {input_size} (height, width) is too small: use 32 pixels or more")
+        if window_px and window_px < 32:
+            raise ConfigurationError(f"window of {window_px} pixels is too small: use 32 or more, or 0 for whole images")
+        chosen_device = devices.resolve_device(device)
+        chosen_precision = devices.resolve_precision(precision, chosen_device)
+        path = _weights_path(checkpoint_or_preset)
+        return cls(
+            native.load(path),
+            source=str(path),
+            device=chosen_device,
+            precision=chosen_precision,
+            input_size=input_size,
+            window=SlidingWindow(window_px) if window_px else None,
+        )
+
+    @torch.inference_mode()
+    def segment(self, images: Sequence[NDArray[np.uint8]]) -> list[Segmentation]:
+        """Labels and confidence of each image.
+
+        Args:
+            images: uint8 [H, W, 3] RGB each; sizes may differ. Images of one size enter the network as one batch.
+
+        Raises InputError for an array that is no such image, DeviceError after `close` or when memory runs out.
+        """
+        if self._network is None:
+            raise DeviceError("this segmenter is closed: load a new one")
+        for image in images:
+            _check_image(image)
+        results: dict[int, Segmentation] = {}
+        for members in _same_size(images):
+            for index, segmentation in zip(members, self._segment_batch([images[i] for i in members]), strict=True):
+                results[index] = segmentation
+        return [results[i] for i in range(len(images))]
+
+    def _segment_batch(self, images: list[NDArray[np.uint8]]) -> list[Segmentation]:
+        height, width = images[0].shape[:2]
+        try:
+            batch = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2)
+            scores = self._scores(self._prepare(batch), (height, width))
+            best, labels = scores.max(dim=1)  # [B, H, W]
+            # Scores of learned queries need not sum to one; where they sum to less, little was found there at all.
+            confidence = best / scores.sum(dim=1).clamp(min=1.0)
+            confidence_levels = (confidence * 255).round().to(torch.uint8).cpu().numpy()
+            train_ids = labels.to(torch.uint8).cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"out of memory on {self._device} for {len(images)} images of {width}x{height}: use a smaller input_size, "
+                "fewer cameras in a batch, or precision fp16"
+            ) from error
+        return [Segmentation(*pair) for pair in zip(train_ids, confidence_levels, strict=True)]
+
+    def _prepare(self, batch: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] to the network's normalised input at its size."""
+        images = batch.float()
+        if self._input_size is not None and self._input_size != tuple(batch.shape[-2:]):
+            images = F.interpolate(images, size=self._input_size, mode="bilinear", align_corners=False, antialias=True)
+        images = (images - self._mean) / self._std
+        return images.to(devices.DTYPES[self._precision], memory_format=torch.channels_last)
+
+    def _scores(self, inputs: Tensor, size: tuple[int, int]) -> Tensor:
+        """Class scores float32 [B, K, H, W] at `size`."""
+        assert self._network is not None
+        network = self._network
+
+        def scores_of(crop: Tensor, crop_size: tuple[int, int]) -> Tensor:
+            prediction = network(crop).predictions[-1]
+            return semantic_scores(prediction._replace(mask_logits=prediction.mask_logits.float()), crop_size).float()
+
+        input_size = (inputs.shape[-2], inputs.shape[-1])
+        if self._window is None or max(input_size) <= self._window.size_px:
+            return scores_of(inputs, size)
+        scores = self._window.merge(inputs, len(self.classes), scores_of)
+        if size == input_size:
+            return scores
+        return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
+
+    def warm_up(self, image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE, batch_size: int = 1) -> float:
+        """Run twice on grey images (height, width), so that the first real one is not slow; seconds of the last pass."""
+        images = [np.full((*image_size, 3), 128, np.uint8)] * batch_size
+        self.segment(images)
+        start = time.perf_counter()
+        self.segment(images)
+        return time.perf_counter() - start
+
+    def describe(self) -> SegmenterDescription:
+        """What runs where."""
+        return SegmenterDescription(
+            checkpoint=self._source,
+            preset=self._config.name if self._config.name in PRESETS else "custom",
+            classes=self.classes,
+            num_parameters=self._num_parameters,
+            device=devices.describe_device(self._device),
+            precision=self._precision,
+            backend="eager",
+            backend_reason="the only one built in",
+            input_size=self._input_size,
+            trained_on=self._trained_on,
+        )
+
+    def memory_bytes(self) -> int:
+        """Device memory in use on a GPU, else the process's resident set, in bytes."""
+        return devices.memory_bytes(self._device)
+
+    def close(self) -> None:
+        """Free the device's memory. Safe to call twice."""
+        self._network = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _weights_path(checkpoint_or_preset: str | Path) -> Path:
+    name = str(checkpoint_or_preset)
+    if Path(name).suffix or "/" in name:
+        return Path(name)
+    bundled = WEIGHTS_FOLDER / f"{name}.safetensors"
+    if bundled.is_file():
+        return bundled
+    available = ", ".join(sorted(p.stem for p in WEIGHTS_FOLDER.glob("*.safetensors"))) or "none"
+    kind = "has no weights in this package" if name in PRESETS else "is neither a file nor a preset"
+    raise CheckpointError(f"'{name}' {kind}: give a .safetensors file, or a preset that has weights ({available})")
+
+
+def _check_image(image: NDArray[np.uint8]) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise InputError(f"an image must be uint8 [height, width, 3] RGB, not {found}: convert it first")
+    if 0 in image.shape:
+        raise InputError(f"an image of {image.shape[1]}x{image.shape[0]} pixels has nothing to segment: drop it")
+
+
+def _same_size(images: Sequence[NDArray[np.uint8]]) -> list[list[int]]:
+    """Indices of the images, grouped by size."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for i, image in enumerate(images):
+        groups.setdefault(image.shape, []).append(i)
+    return list(groups.values())

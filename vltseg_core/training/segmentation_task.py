@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is optimised: a network with its losses, optimiser and validation, as a LightningModule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vltseg_core.checkpoints.class_embeddings import load_class_embeddings
+from vltseg_core.config import preset as network_preset
+from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage
+from vltseg_core.errors import ConfigurationError
+from vltseg_core.evaluation.confusion import ConfusionMatrix
+from vltseg_core.model.vltseg import Vltseg, VltsegOutput, semantic_scores
+from vltseg_core.training.losses import code_cross_entropy, code_log_probabilities, resize_codes, segment_dice
+
+
+class TrainingBatch(NamedTuple):
+    """images: uint8 [B, 3, H, W] RGB. codes: label codes, uint8 [B, H, W]."""
+
+    images: Tensor
+    codes: Tensor
+
+
+class SegmentationTask(pl.LightningModule):
+    """Trains a network with text queries on label codes.
+
+    Every decoder layer is supervised: the final one by cross-entropy and dice at half the image's size, the others by
+    cross-entropy at a quarter; pixel-text matching at the score map's own size.
+
+    Args:
+        preset: name of the network, see `vltseg_core.config.PRESETS`.
+        class_embeddings: safetensors file of class embeddings [K, D], or the name of a set that comes with the package.
+        learning_rate: AdamW's, at its highest.
+        encoder_rate_factor: the image encoder's learning rate as a multiple of it.
+        weight_decay: AdamW's; 0 on norms, biases and embeddings.
+        warm_up_steps: steps of linear rise before the polynomial decay (power 0.9, to 0).
+        gradient_clip: largest gradient norm.
+        cross_entropy_weight, dice_weight, ptm_weight: weights of the losses; 0 leaves a loss out.
+    """
+
+    def __init__(
+        self,
+        preset: str = "tiny",
+        class_embeddings: str = "minilm",
+        *,
+        learning_rate: float = 1e-3,
+        encoder_rate_factor: float = 1.0,
+        weight_decay: float = 0.05,
+        warm_up_steps: int = 150,
+        cross_entropy_weight: float = 2.0,
+        dice_weight: float = 1.0,
+        ptm_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.network = Vltseg(network_preset(preset)).to(memory_format=torch.channels_last)
+        if not self.network.mask_decoder.from_text:
+            raise ConfigurationError(
+                f"network '{preset}' has learned queries, which need a matching loss: choose one with text queries (tiny)"
+            )
+        self.network.class_embeddings.copy_(load_class_embeddings(class_embeddings, self.network.config))
+        config = self.network.config
+        self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(3, 1, 1), persistent=False)
+        self._confusions: list[ConfusionMatrix] = []
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images uint8 [B, 3, H, W] as the network wants them."""
+        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def training_step(self, batch: TrainingBatch, batch_index: int) -> Tensor:
+        output = self.network(self.normalise(batch.images), with_score_map=self.hparams.ptm_weight > 0)
+        losses = self.losses(output, batch.codes.long())
+        total = torch.stack(list(losses.values())).sum()
+        self.log_dict({f"loss/{name}": value for name, value in losses.items()})
+        self.log("loss", total, prog_bar=True)
+        return total
+
+    def losses(self, output: VltsegOutput, codes: Tensor) -> dict[str, Tensor]:
+        """Each weighted loss by name. Codes int64 [B, H, W]."""
+        options = self.hparams
+        *earlier, final = [prediction.mask_logits for prediction in output.predictions]
+        quarter = (final.shape[-2], final.shape[-1])
+        half = (2 * quarter[0], 2 * quarter[1])
+        codes_quarter = resize_codes(codes, quarter)
+        codes_half = resize_codes(codes, half)
+        final = code_log_probabilities(F.interpolate(final, size=half, mode="bilinear", align_corners=False))
+        cross_entropy = code_cross_entropy(final, codes_half)
+        for mask_logits in earlier:
+            cross_entropy = cross_entropy + code_cross_entropy(code_log_probabilities(mask_logits), codes_quarter)
+        losses = {
+            "cross_entropy": options.cross_entropy_weight * cross_entropy,
+            "dice": options.dice_weight * segment_dice(final, codes_half),
+        }
+        if output.score_map is not None:
+            logits = output.score_map / self.network.config.pixel_text.temperature
+            codes_embedding = resize_codes(codes, logits.shape[-2:])
+            ptm = code_cross_entropy(code_log_probabilities(logits), codes_embedding)
+            losses["ptm"] = options.ptm_weight * ptm
+        return losses
+
+    def on_validation_epoch_start(self) -> None:
+        sets: dict[str, EvaluationSet] = self.trainer.datamodule.evaluation_sets
+        self._confusions = [ConfusionMatrix(len(s.class_names)) for s in sets.values()]
+
+    def validation_step(self, labelled: LabelledImage, batch_index: int, dataloader_idx: int = 0) -> None:
+        images = torch.from_numpy(labelled.image).permute(2, 0, 1)[None].to(self.device)
+        output = self.network(self.normalise(images))
+        scores = semantic_scores(output.predictions[-1], labelled.codes.shape)
+        train_ids = scores.argmax(1)[0].to(torch.uint8).cpu().numpy()
+        evaluation_set = list(self.trainer.datamodule.evaluation_sets.values())[dataloader_idx]
+        self._confusions[dataloader_idx].add(evaluation_set.to_truth_classes[train_ids], labelled.codes)
+
+    def on_validation_epoch_end(self) -> None:
+        names = list(self.trainer.datamodule.evaluation_sets)
+        scores = {n: c.mean_iou() for n, c in zip(names, self._confusions, strict=True) if c.num_images}
+        self.log_dict({f"miou/{name}": 100 * score for name, score in scores.items()}, prog_bar=True)
+        self.log("miou/mean", 100 * float(np.mean(list(scores.values()))))
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        options = self.hparams
+        optimizer = torch.optim.AdamW(
+            parameter_groups(self.network, options.learning_rate, options.encoder_rate_factor, options.weight_decay)
+        )
+        num_steps = self.trainer.estimated_stepping_batches
+
+        def rate(step: int) -> float:
+            if step < options.warm_up_steps:
+                return (step + 1) / options.warm_up_steps
+            return (1 - (step - options.warm_up_steps) / max(1, num_steps - options.warm_up_steps)) ** 0.9
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def parameter_groups(
+    network: Vltseg, learning_rate: float, encoder_rate_factor: float, weight_decay: float
+) -> Sequence[dict[str, Any]]:
+    """AdamW's groups: the encoder at its own rate; no decay on norms, biases, position, level and query embeddings."""
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    for name, parameter in network.named_parameters():
+        decays = parameter.ndim > 1 and "embed" not in name and "query_" not in name.rpartition(".")[0]
+        groups.setdefault((name.startswith("image_encoder."), decays), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": learning_rate * (encoder_rate_factor if in_encoder else 1.0),
+            "weight_decay": weight_decay if decays else 0.0,
+        }
+        for (in_encoder, decays), parameters in groups.items()
+    ]
+
+
+def restore(checkpoint: Path) -> SegmentationTask:
+    """The task of a Lightning checkpoint written by this package, with its weights."""
+    return SegmentationTask.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
