@@ -34,6 +34,7 @@ def save(network: Vltseg, path: Path, *, trained_on: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         save_file(state, partial, metadata=header)
+        partial.chmod(0o644)  # safetensors keeps its files to their owner
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)

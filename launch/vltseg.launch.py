@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts the segmentation node: ros2 launch vltseg_ros vltseg.launch.py image_topic:=/camera/image_raw."""
+
+import os
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+SHARE = Path(get_package_share_directory("vltseg_ros"))
+
+# name, default, description; an empty value leaves the parameters file's (or the node's own default) as it is
+ARGUMENTS = (
+    ("namespace", "", "Namespace of the node and its topics."),
+    ("node_name", "vltseg", "Name of the node."),
+    ("cameras", "", "Camera names, separated by commas (front,left); each listens to <camera>/image. Empty: one camera."),
+    ("image_topic", "image", "Topic that the single camera's raw images come on (without cameras)."),
+    ("image_transport", "", "raw or compressed (CompressedImage on <image_topic>/compressed)."),
+    ("checkpoint", "", "Weights: a .safetensors file, or a preset such as tiny."),
+    ("device", "", "auto, cpu, cuda or cuda:N."),
+    ("backend", "", "auto or eager."),
+    ("precision", "", "auto, fp32, fp16 or bf16."),
+    ("params_file", str(SHARE / "config" / "vltseg.yaml"), "YAML file with the node's parameters."),
+    ("use_sim_time", "false", "Use the clock on /clock, as for bags played with --clock."),
+    ("autostart", "true", "Configure and activate at start; false: wait for a lifecycle manager."),
+    ("log_level", "info", "debug, info, warn, error or fatal."),
+    ("rviz", "false", "Open RViz with image, overlay and mask."),
+    ("fastdds_profile", "true", "Use the Fast DDS profile for large images, unless FASTDDS_DEFAULT_PROFILES_FILE is set."),
+)
+STRING_PARAMETERS = ("image_transport", "checkpoint", "device", "backend", "precision")
+
+
+def start_node(context: LaunchContext) -> list[LifecycleNode]:
+    """The node, with the parameters of the file and those given as arguments over them."""
+    given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
+    parameters = {name: ParameterValue(given[name], value_type=str) for name in STRING_PARAMETERS if given[name]}
+    cameras = [camera.strip() for camera in given["cameras"].split(",") if camera.strip()]
+    if cameras:
+        parameters["cameras"] = cameras
+    for name in ("use_sim_time", "autostart"):
+        parameters[name] = ParameterValue(LaunchConfiguration(name), value_type=bool)
+    parameters["stop_with_parent"] = True
+    topic = given["image_topic"]
+    remappings = [] if cameras else [("image", topic), ("image/compressed", f"{topic}/compressed")]
+    return [
+        LifecycleNode(
+            package="vltseg_ros",
+            executable="segmentation_node",
+            name=given["node_name"],
+            namespace=given["namespace"],
+            parameters=[given["params_file"], parameters],
+            remappings=remappings,
+            arguments=["--ros-args", "--log-level", f"{given['node_name']}:={given['log_level']}"],
+            output="screen",
+            emulate_tty=True,
+        )
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Arguments, the environment for large images, the node and, if wanted, RViz."""
+    profile = str(SHARE / "config" / "fastdds_large_images.xml")
+    declared = [DeclareLaunchArgument(name, default_value=value, description=text) for name, value, text in ARGUMENTS]
+    use_profile = IfCondition(LaunchConfiguration("fastdds_profile"))
+    variables = [
+        SetEnvironmentVariable(name, os.environ.get(name, profile), condition=use_profile)
+        for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+    ]
+    rviz = Node(
+        package="rviz2",
+        executable="rviz2",
+        namespace=LaunchConfiguration("namespace"),
+        arguments=["-d", str(SHARE / "config" / "vltseg.rviz")],
+        condition=IfCondition(LaunchConfiguration("rviz")),
+    )
+    return LaunchDescription([*declared, *variables, OpaqueFunction(function=start_node), rviz])

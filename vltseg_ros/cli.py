@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `vltseg`. Heavy packages are imported where a command needs them, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from vltseg_core.errors import VltsegError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from vltseg_ros.demo import DemoOutcome, DemoSettings
+
+_INTERRUPTED, _TERMINATED = 130, 143
+
+app = typer.Typer(
+    name="vltseg",
+    help="Semantic segmentation of driving scenes: camera topic in, masks out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class LabelSpaceName(str, Enum):
+    """Label spaces of ground truth files."""
+
+    CITYSCAPES_TRAIN_IDS = "cityscapes_train_ids"
+    CAMVID = "camvid"
+
+
+def main() -> None:
+    """Run the command line; what a user can mend becomes one sentence on stderr and exit code 1.
+
+    VLTSEG_DEBUG=1 in the environment shows the traceback instead.
+    """
+    try:
+        app()
+    except VltsegError as error:
+        _fail(error, str(error))
+    except OSError as error:
+        _fail(error, _os_error_sentence(error))
+
+
+def _fail(error: Exception, sentence: str) -> NoReturn:
+    if os.environ.get("VLTSEG_DEBUG"):
+        raise error
+    print(f"vltseg: {sentence}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _os_error_sentence(error: OSError) -> str:
+    place = f" ('{error.filename}')" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"the disk is full{place}: free some space, or give a folder on another disk with -o"
+    return f"{error.strerror or error}{place}: check the path and its permissions"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"vltseg_ros {version('vltseg_ros')}")
+        except PackageNotFoundError:
+            print("vltseg_ros, run from its source tree")
+        raise typer.Exit
+
+
+@app.callback()
+def vltseg(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Semantic segmentation of driving scenes: camera topic in, masks out."""
+
+
+def _image_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or not all(16 <= int(side) <= 8192 for side in match.groups()):
+        raise typer.BadParameter(f"'{text}' is no size: give WIDTHxHEIGHT in pixels, 16 to 8192 each, like 480x360")
+    return int(match[2]), int(match[1])
+
+
+def _positive(value: float | None) -> float | None:
+    if value is not None and not 0 < value < float("inf"):
+        raise typer.BadParameter(f"{value} is not a number above 0")
+    return value
+
+
+@app.command()
+def demo(
+    own_input: Annotated[
+        str | None,
+        typer.Option("--input", help="Your own video, image folder, quoted glob pattern or bag, not drawn scenes."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("demo_output"),
+    topic: Annotated[str | None, typer.Option(help="Image topic, where a bag has several.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Folder of ground truth PNGs with the names of the input's images.")
+    ] = None,
+    label_space: Annotated[
+        LabelSpaceName, typer.Option(help="What the values in --labels mean.")
+    ] = LabelSpaceName.CITYSCAPES_TRAIN_IDS,
+    rate: Annotated[float, typer.Option(callback=_positive, help="Speed of playing; 1 is real time.")] = 1.0,
+    rate_hz: Annotated[
+        float | None,
+        typer.Option(
+            callback=_positive, help="Frames a second of drawn scenes or images (10 unless given), or of a video."
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            callback=_positive, help="Length of each drawn condition (4 unless given), or of the input to play (all)."
+        ),
+    ] = None,
+    image_size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of drawn scenes in pixels.")] = "480x360",
+    seed: Annotated[int, typer.Option(min=0, help="Which scenes are drawn.")] = 0,
+    checkpoint: Annotated[str, typer.Option(help="Preset with built-in weights, or a weights file.")] = "tiny",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    open_report: Annotated[bool, typer.Option("--open/--no-open", help="Open the report in a browser.")] = True,
+) -> None:
+    """Play driving scenes through the node over DDS and leave overlays, a video, a bag and a report.
+
+    Draws five weather conditions with exact ground truth, unless --input gives something of your own.
+    """
+    if labels is not None and own_input is None:
+        raise typer.BadParameter("--labels belongs to --input: drawn scenes bring their own ground truth")
+    size = _image_size(image_size)
+    from vltseg_ros.ros_installation import require_ros
+
+    require_ros()
+    from vltseg_ros.demo import DemoSettings
+    from vltseg_ros.demo_bag import DemoBagSettings
+
+    defaults = DemoBagSettings()
+    drawing = DemoBagSettings(
+        seed=seed,
+        seconds=seconds or defaults.seconds,
+        frame_rate_hz=rate_hz or defaults.frame_rate_hz,
+        image_size=size,
+    )
+    settings = DemoSettings(
+        output=output,
+        drawing=drawing,
+        own_input=own_input,
+        topic=topic,
+        rate_hz=rate_hz,
+        max_seconds=seconds,
+        labels=labels,
+        label_space=label_space.value,
+        rate=rate,
+        checkpoint=checkpoint,
+        device=device,
+    )
+    outcome = _run_with_progress(settings)
+    _print_outcome(outcome)
+    if open_report:
+        _open_in_browser(outcome.folder.report)
+
+
+def _run_with_progress(settings: DemoSettings) -> DemoOutcome:
+    from vltseg_ros.demo import run_demo
+
+    before = signal.signal(signal.SIGTERM, _on_sigterm)
+    try:
+        with _progress() as progress:
+            return run_demo(settings, progress)
+    except KeyboardInterrupt:
+        print(f"\nvltseg: stopped; what was recorded so far is in '{settings.output}'", file=sys.stderr)
+        raise typer.Exit(_INTERRUPTED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _on_sigterm(number: int, frame: object) -> NoReturn:
+    sys.exit(_TERMINATED)
+
+
+def _progress() -> Progress:
+    from rich import progress as bars
+
+    return bars.Progress(
+        bars.TextColumn("{task.description:<30}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("left"),
+        bars.TimeRemainingColumn(),
+    )
+
+
+def _print_outcome(outcome: DemoOutcome) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    report = outcome.report
+    table = Table("", *(["mIoU %"] if report.has_truth else []), "frames in", "answered", "dropped", "median", "p95")
+    for section in (*report.sections, report.total) if len(report.sections) > 1 else report.sections:
+        miou = [f"{100 * section.mean_iou:.1f}"] if report.has_truth else []
+        counts = [str(section.num_frames), str(section.num_answered), str(section.num_dropped)]
+        table.add_row(section.name, *miou, *counts, *(f"{section.latency_ms(p):.0f} ms" for p in (50, 95)))
+    console = Console()
+    console.print(table)
+    if report.drawn:
+        console.print("These scenes are drawn, not photographed: they show that the way works, not how good it is.")
+    console.print(f"Report: {outcome.folder.report}", soft_wrap=True)
+
+
+def _open_in_browser(report: Path) -> None:
+    """Only for a person at a screen."""
+    if sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        import webbrowser
+
+        webbrowser.open(report.resolve().as_uri())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ground truth labels beside a sequence: a folder of PNG files, in one of the label spaces by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vltseg_core.errors import InputError
+from vltseg_core.labels import CAMVID, CITYSCAPES, CITYSCAPES_TO_CAMVID, IGNORE, ClassTable
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """What the values of label files mean, and how predicted Cityscapes train ids are compared with them."""
+
+    name: str
+    classes: ClassTable
+    """Its classes, in the colours that Cityscapes gives their likes, so that truth and overlay compare at a glance."""
+    from_cityscapes: NDArray[np.uint8]
+    """Lookup uint8 [256]: a predicted train id's class in this space."""
+
+
+def _in_cityscapes_colours(classes: ClassTable, train_ids: tuple[int, ...]) -> ClassTable:
+    recoloured = (c._replace(colour=CITYSCAPES.classes[train_ids[c.train_id]].colour) for c in classes.classes)
+    return ClassTable(classes.name, tuple(recoloured))
+
+
+_CAMVID_LIKES = (10, 2, 5, 0, 1, 8, 7, 4, 13, 11, 12)
+CITYSCAPES_TRAIN_IDS = LabelSpace("cityscapes_train_ids", CITYSCAPES, np.arange(256, dtype=np.uint8))
+CAMVID_IDS = LabelSpace("camvid", _in_cityscapes_colours(CAMVID, _CAMVID_LIKES), CITYSCAPES_TO_CAMVID)
+LABEL_SPACES = {space.name: space for space in (CITYSCAPES_TRAIN_IDS, CAMVID_IDS)}
+
+
+class LabelFolder:
+    """PNG files of one class id a pixel, found by the frames' names; ids that are no class count as not annotated.
+
+    Raises InputError where the folder does not exist or holds no PNG.
+    """
+
+    def __init__(self, folder: Path, space: LabelSpace) -> None:
+        self.space = space
+        self._folder = folder
+        self._paths = {path.stem: path for path in sorted(folder.glob("*.png"))} if folder.is_dir() else {}
+        if not self._paths:
+            raise InputError(f"--labels '{folder}' holds no PNG files: give the folder of the ground truth labels")
+
+    def labels(self, name: str) -> NDArray[np.uint8] | None:
+        """The labels of the frame of that name, uint8 [H, W], or None where there is no such file.
+
+        Raises InputError for a file that is not one number a pixel.
+        """
+        path = self._paths.get(name)
+        if path is None:
+            return None
+        try:
+            with Image.open(path) as image:
+                pixels = np.asarray(image)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise InputError(f"'{path}' cannot be read as labels ({error}): remove or replace it") from error
+        if pixels.ndim != 2:
+            raise InputError(
+                f"'{path}' has {pixels.shape[-1]} channels, expected one class id a pixel: give label ids, not colours"
+            )
+        return np.where(pixels < len(self.space.classes), pixels, IGNORE).astype(np.uint8)
+
+    def require_any(self, names: Iterable[str]) -> None:
+        """Raise InputError where none of the frames of these names has labels."""
+        if self._paths.keys().isdisjoint(names):
+            raise InputError(
+                f"no PNG in --labels '{self._folder}' has the name of an image "
+                f"(there is '{next(iter(self._paths))}.png'): name each label file as its image"
+            )

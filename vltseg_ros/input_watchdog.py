@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Says why no frame comes: which topic is listened to, who publishes there, and what does not match."""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+
+_IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+
+
+def explain_silence(node: Node, topic: str, message_type: str, seconds: float) -> str:
+    """One sentence on a topic (resolved name) that gave no frame for so many seconds."""
+    silent = f"no frame on '{topic}' for {seconds:.0f} s"
+    publishers = node.get_publishers_info_by_topic(topic)
+    if publishers:
+        listed = ", ".join(
+            f"{p.node_namespace.rstrip('/')}/{p.node_name} ({p.topic_type.rpartition('/')[2]}, "
+            f"{p.qos_profile.reliability.name.lower().replace('_', ' ')})"
+            for p in publishers
+        )
+        foreign = [p.topic_type for p in publishers if p.topic_type != message_type]
+        if foreign:
+            return f"{silent}: it carries {foreign[0]}, expected {message_type}; set image_transport or remap. Publishers: {listed}"
+        return (
+            f"{silent}, though it has publishers: {listed}. Best-effort images over 0.5 MB need the Fast DDS profile "
+            "of this package on the camera's side too (FASTDDS_DEFAULT_PROFILES_FILE)"
+        )
+    others = sorted(
+        name for name, types in node.get_topic_names_and_types() if message_type in types and "/semantic/" not in name
+    )
+    where = f"images are published on {', '.join(others)}: remap one of these" if others else "and no camera publishes at all"
+    return f"{silent}: nobody publishes there; {where}"

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lifecycle node: camera topics in, semantic masks out. Wiring only.
+
+configure loads and warms up the network, activate subscribes, deactivate stops within one frame, cleanup frees the
+device. Callbacks only store the newest message; one worker thread converts, segments and publishes.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from numpy.typing import NDArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
+from sensor_msgs.msg import CompressedImage, Image
+
+from vltseg_core.errors import VltsegError
+from vltseg_core.runtime import Segmenter
+from vltseg_ros import diagnostics, messages, parameters
+from vltseg_ros.diagnostics import FrameStatistics
+from vltseg_ros.frame_slot import Frame, FrameSlots, FrameWorker
+from vltseg_ros.input_watchdog import explain_silence
+from vltseg_ros.mask_publishers import MaskPublishers
+from vltseg_ros.parent_process import end_with_parent
+from vltseg_ros.parameters import NodeParameters
+
+SegmenterFactory = Callable[..., Segmenter]
+
+_NEWEST_ONLY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+_STOP_PATIENCE_S = 10.0
+_LOG_PERIOD_S = 5.0
+
+
+class _Picture(NamedTuple):
+    frame: Frame
+    image: NDArray[np.uint8]
+
+
+class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
+    """Subscribes to cameras, publishes masks with each frame's own header. segmenter_factory: as `Segmenter.load`."""
+
+    def __init__(self, *, segmenter_factory: SegmenterFactory = Segmenter.load, **node_options: Any) -> None:
+        super().__init__("vltseg", **node_options)
+        self._load = segmenter_factory
+        parameters.declare(self)
+        self._settings: NodeParameters | None = None
+        self._segmenter: Segmenter | None = None
+        self._outputs: dict[str, MaskPublishers] = {}
+        self._inputs: dict[str, Any] = {}
+        self._worker: FrameWorker | None = None
+        self._statistics = FrameStatistics()
+        self._active_since_s: float | None = None
+        self._state_name = "unconfigured"
+        self._silent: list[str] = []
+        self.add_on_set_parameters_callback(self._check_parameters)
+        self._diagnostics = rclpy.node.Node.create_publisher(self, DiagnosticArray, "/diagnostics", 10)
+        period_s = float(self.get_parameter("diagnostics_period_s").value)
+        self._timer = self.create_timer(period_s, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    # Transitions
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and warm up the network; fails with a sentence that says what to do."""
+        try:
+            settings = parameters.read(self)
+            started = time.monotonic()
+            segmenter = self._load(
+                settings.checkpoint,
+                device=settings.device,
+                precision=settings.precision,
+                backend=settings.backend,
+                input_size=settings.input_size,
+                window_px=settings.window_px,
+            )
+            pass_s = segmenter.warm_up(batch_size=min(settings.max_batch_size, len(settings.camera_names)))
+        except VltsegError as error:
+            self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
+        self._settings, self._segmenter = settings, segmenter
+        self._outputs = {c: MaskPublishers(self, c, segmenter.classes) for c in settings.camera_names}
+        description = segmenter.describe()
+        self.get_logger().info(
+            f"loaded {description.checkpoint} ({description.preset}) in {time.monotonic() - started:.1f} s on "
+            f"{description.device}, {description.precision}, {description.backend}: {pass_s * 1000:.0f} ms a pass"
+        )
+        self._state_name = "inactive"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras and start serving frames."""
+        assert self._settings is not None
+        settings = self._settings
+        result = super().on_activate(state)
+        if result != TransitionCallbackReturn.SUCCESS:
+            return result
+        self._statistics = FrameStatistics()
+        statistics = self._statistics
+        slots = FrameSlots(settings.camera_names, on_drop=lambda frame: statistics.count_dropped())
+        self._worker = FrameWorker(slots, self._serve, max_batch_size=settings.max_batch_size)
+        self._active_since_s = time.monotonic()
+        self._worker.start()
+        compressed = settings.image_transport == "compressed"
+        message_type = CompressedImage if compressed else Image
+        for camera in settings.camera_names:
+            topic = (f"{camera}/image" if camera else "image") + ("/compressed" if compressed else "")
+            callback = functools.partial(self._receive, slots, statistics, camera)
+            self._inputs[camera] = self.create_subscription(message_type, topic, callback, _NEWEST_ONLY)
+            self._outputs[camera].publish_label_info(self.get_clock().now().to_msg(), settings.min_confidence)
+        self._state_name = "active"
+        listened = ", ".join(subscription.topic_name for subscription in self._inputs.values())
+        self.get_logger().info(f"active, listening to {listened}")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop within one frame; a frame still in hand is not published."""
+        self._stop_serving()
+        self._state_name = "inactive"
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the device and take the topics away."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free everything, from whatever state."""
+        self._release()
+        self._state_name = "finalized"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After an unexpected exception in a transition: free everything and be unconfigured again."""
+        self._release()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _stop_serving(self) -> None:
+        for subscription in self._inputs.values():
+            self.destroy_subscription(subscription)
+        self._inputs = {}
+        self._active_since_s = None
+        self._silent = []
+        worker, self._worker = self._worker, None
+        if worker and not worker.stop(_STOP_PATIENCE_S):
+            self.get_logger().error(f"the network is still busy {_STOP_PATIENCE_S:.0f} s after the stop: its result is discarded")
+
+    def _release(self) -> None:
+        self._stop_serving()
+        for publishers in self._outputs.values():
+            publishers.destroy()
+        self._outputs = {}
+        segmenter, self._segmenter, self._settings = self._segmenter, None, None
+        if segmenter:
+            segmenter.close()
+        self._state_name = "unconfigured"
+
+    # Frames
+
+    def _receive(
+        self, slots: FrameSlots, statistics: FrameStatistics, camera: str, message: Image | CompressedImage
+    ) -> None:
+        statistics.count_received(camera)
+        slots.put(Frame(camera, message))
+
+    def _serve(self, frames: list[Frame]) -> None:
+        """On the worker thread: all that happens to a batch. Whatever fails costs these frames and nothing else."""
+        try:
+            self._answer(frames)
+        except Exception as error:  # the node's edge: logged and counted, and the next frame is served
+            self._statistics.count_error(len(frames))
+            self._warn(f"{len(frames)} frames lost: {type(error).__name__}: {error}")
+
+    def _answer(self, frames: list[Frame]) -> None:
+        settings, segmenter = self._settings, self._segmenter
+        if settings is None or segmenter is None:
+            return
+        start = time.perf_counter()
+        pictures = [p for frame in frames if (p := self._picture(frame, settings)) is not None]
+        if not pictures:
+            return
+        converted = time.perf_counter()
+        results = segmenter.segment([picture.image for picture in pictures])
+        segmented = time.perf_counter()
+        statistics = self._statistics
+        for picture, result in zip(pictures, results, strict=True):
+            if self._active_since_s is None or picture.frame.received_s < self._active_since_s:
+                return  # deactivated meanwhile
+            header = picture.frame.message.header
+            live = self._settings or settings
+            self._outputs[picture.frame.camera].publish(
+                header,
+                picture.image,
+                result,
+                min_confidence=live.min_confidence,
+                opacity=live.overlay_opacity,
+            )
+            statistics.count_answered()
+            statistics.add_latency("stamp to mask", self._age_s(header))
+        statistics.add_latency("convert", converted - start)
+        statistics.add_latency("network", segmented - converted)
+        statistics.add_latency("publish", time.perf_counter() - segmented)
+
+    def _picture(self, frame: Frame, settings: NodeParameters) -> _Picture | None:
+        """The frame's picture, or None (counted and said) where it is too old or cannot be right."""
+        header = frame.message.header
+        if settings.max_frame_age_s > 0 and self._age_s(header) > settings.max_frame_age_s:
+            self._statistics.count_rejected("too old")
+            self._warn(f"frame of '{header.frame_id}' is {self._age_s(header):.2f} s old: check the clocks, or raise max_frame_age_s")
+            return None
+        try:
+            return _Picture(frame, messages.to_rgb(frame.message))
+        except messages.RejectedImageError as error:
+            self._statistics.count_rejected(error.reason)
+            self._warn(f"frame of '{header.frame_id}' rejected: {error}")
+            return None
+
+    def _age_s(self, header: Any) -> float:
+        clock = self.get_clock()
+        return (clock.now() - Time.from_msg(header.stamp, clock_type=clock.clock_type)).nanoseconds / 1e9
+
+    def _warn(self, sentence: str) -> None:
+        self.get_logger().warning(sentence, throttle_duration_sec=_LOG_PERIOD_S)
+
+    def close(self) -> None:
+        """Stop and free everything before the node is destroyed."""
+        self._release()
+
+    # Parameters and reports
+
+    def _check_parameters(self, changed: list[Parameter]) -> SetParametersResult:
+        result = parameters.check_change(self._settings, changed)
+        if result.successful and self._settings is not None:
+            self._settings = parameters.updated(self._settings, changed)
+        return result
+
+    def _report(self) -> None:
+        self._check_input()
+        values = {"state": self._state_name, **self._statistics.values()}
+        if self._segmenter is not None:
+            values |= diagnostics.describe_segmenter(self._segmenter.describe())
+            values["memory (MB)"] = f"{self._segmenter.memory_bytes() / 1e6:.0f}"
+        warnings = self._silent + self._statistics.recent_trouble()
+        if self._worker is not None and not self._worker.is_alive:
+            warnings.append("the worker thread has ended: deactivate and activate the node")
+        summary = f"{self._state_name}, {values['frame rate out (Hz)']} masks/s" if self._inputs else self._state_name
+        status = diagnostics.status(self.get_fully_qualified_name(), warnings=warnings, summary=summary, values=values)
+        now = self.get_clock().now().to_msg()
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = now
+        self._diagnostics.publish(array)
+
+    def _check_input(self) -> None:
+        self._silent = []
+        settings, since_s = self._settings, self._active_since_s
+        if settings is None or since_s is None or settings.input_timeout_s == 0:
+            return
+        message_type = "sensor_msgs/msg/" + ("CompressedImage" if settings.image_transport == "compressed" else "Image")
+        for camera, subscription in self._inputs.items():
+            silent_s = self._statistics.seconds_without_input(camera, since_s)
+            if silent_s > settings.input_timeout_s:
+                self._silent.append(explain_silence(self, subscription.topic_name, message_type, silent_s))
+        if self._silent:
+            self._warn("; ".join(self._silent))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the node until a signal; 0 after SIGINT or SIGTERM, 1 if autostart fails."""
+    rclpy.init(args=arguments)
+    try:
+        return _run()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    finally:
+        rclpy.try_shutdown()
+
+
+def _run() -> int:
+    node = SegmentationNode()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        if node.get_parameter("stop_with_parent").value:
+            end_with_parent()
+        if node.get_parameter("autostart").value:
+            for transition in (node.trigger_configure, node.trigger_activate):
+                if transition() != TransitionCallbackReturn.SUCCESS:
+                    return 1 if rclpy.ok() else 0  # a signal may have ended it half-way
+        executor.spin()
+        return 0
+    finally:
+        node.close()
+        executor.shutdown(timeout_sec=1.0)
+        node.destroy_node()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
