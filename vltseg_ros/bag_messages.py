@@ -52,9 +52,7 @@ def compressed_image_message(encoded: bytes, image_format: str, stamp_ns: int, f
     return _with_payload(message, COMPRESSED_IMAGE_TYPE, encoded)
 
 
-def camera_info_message(
-    intrinsics: NDArray[np.float64], image_size: tuple[int, int], stamp_ns: int, frame_id: str
-) -> bytes:
+def camera_info_message(intrinsics: NDArray[np.float64], image_size: tuple[int, int], stamp_ns: int, frame_id: str) -> bytes:
     """A sensor_msgs/CameraInfo of a camera without distortion: intrinsics [3, 3] in pixels, size (height, width)."""
     roi = _type("sensor_msgs/msg/RegionOfInterest")(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False)
     message = _type(CAMERA_INFO_TYPE)(

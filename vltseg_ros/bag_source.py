@@ -96,8 +96,7 @@ def _choose(path: Path, topics: list[bags.BagTopic], topic: str | None) -> bags.
     if not images:
         present = ", ".join(f"{entry.name} ({entry.message_type})" for entry in topics) or "nothing"
         raise InputError(
-            f"the bag '{path}' holds no images (it holds {present}): "
-            "give a bag with sensor_msgs/Image or CompressedImage"
+            f"the bag '{path}' holds no images (it holds {present}): give a bag with sensor_msgs/Image or CompressedImage"
         )
     names = ", ".join(entry.name for entry in (images if topic is not None else chosen))
     if topic is not None:

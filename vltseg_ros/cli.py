@@ -107,24 +107,18 @@ def demo(
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")] = Path("demo_output"),
     topic: Annotated[str | None, typer.Option(help="Image topic, where a bag has several.")] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="Folder of ground truth PNGs with the names of the input's images.")
-    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Folder of ground truth PNGs with the names of the input's images.")] = None,
     label_space: Annotated[
         LabelSpaceName, typer.Option(help="What the values in --labels mean.")
     ] = LabelSpaceName.CITYSCAPES_TRAIN_IDS,
     rate: Annotated[float, typer.Option(callback=_positive, help="Speed of playing; 1 is real time.")] = 1.0,
     rate_hz: Annotated[
         float | None,
-        typer.Option(
-            callback=_positive, help="Frames a second of drawn scenes or images (10 unless given), or of a video."
-        ),
+        typer.Option(callback=_positive, help="Frames a second of drawn scenes or images (10 unless given), or of a video."),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(
-            callback=_positive, help="Length of each drawn condition (4 unless given), or of the input to play (all)."
-        ),
+        typer.Option(callback=_positive, help="Length of each drawn condition (4 unless given), or of the input to play (all)."),
     ] = None,
     image_size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of drawn scenes in pixels.")] = "480x360",
     seed: Annotated[int, typer.Option(min=0, help="Which scenes are drawn.")] = 0,

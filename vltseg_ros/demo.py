@@ -108,9 +108,7 @@ def run_demo(settings: DemoSettings, progress: Progress) -> DemoOutcome:
 def _open_own_input(settings: DemoSettings) -> FrameSource | None:
     if settings.own_input is None:
         return None
-    return open_source(
-        settings.own_input, topic=settings.topic, rate_hz=settings.rate_hz, max_seconds=settings.max_seconds
-    )
+    return open_source(settings.own_input, topic=settings.topic, rate_hz=settings.rate_hz, max_seconds=settings.max_seconds)
 
 
 def _start_node(settings: DemoSettings, folder: OutputFolder, source: FrameSource | None) -> NodeProcess:

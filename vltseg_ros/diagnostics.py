@@ -73,9 +73,7 @@ class FrameStatistics:
     def counts(self) -> FrameCounts:
         """The counts so far."""
         with self._lock:
-            return FrameCounts(
-                self._received.total, self._answered.total, self._dropped, dict(self._rejected), self._errors
-            )
+            return FrameCounts(self._received.total, self._answered.total, self._dropped, dict(self._rejected), self._errors)
 
     def seconds_without_input(self, camera: str, since_s: float) -> float:
         """Seconds since the camera's last frame, or since that instant of the steady clock if none came after it."""

@@ -131,9 +131,7 @@ def open_source(
     return VideoSource(path, rate_hz, max_seconds)
 
 
-def _image_files(
-    candidates: list[Path], description: str, rate_hz: float | None, max_seconds: float | None
-) -> ImageFilesSource:
+def _image_files(candidates: list[Path], description: str, rate_hz: float | None, max_seconds: float | None) -> ImageFilesSource:
     images = [path for path in candidates if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     if not images:
         kinds = ", ".join(IMAGE_SUFFIXES)

@@ -20,7 +20,9 @@ def explain_silence(node: Node, topic: str, message_type: str, seconds: float) -
         )
         foreign = [p.topic_type for p in publishers if p.topic_type != message_type]
         if foreign:
-            return f"{silent}: it carries {foreign[0]}, expected {message_type}; set image_transport or remap. Publishers: {listed}"
+            return (
+                f"{silent}: it carries {foreign[0]}, expected {message_type}; set image_transport or remap. Publishers: {listed}"
+            )
         return (
             f"{silent}, though it has publishers: {listed}. Best-effort images over 0.5 MB need the Fast DDS profile "
             "of this package on the camera's side too (FASTDDS_DEFAULT_PROFILES_FILE)"

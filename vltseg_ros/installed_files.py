@@ -22,6 +22,4 @@ def installed_file(relative: str) -> Path:
     for root in roots:
         if (root / relative).is_file():
             return root / relative
-    raise ConfigurationError(
-        f"'{relative}' is not installed (looked in {roots[0]} and {roots[-1]}): install {_PACKAGE} anew"
-    )
+    raise ConfigurationError(f"'{relative}' is not installed (looked in {roots[0]} and {roots[-1]}): install {_PACKAGE} anew")

@@ -45,9 +45,7 @@ class OutputFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._lock.close()
-            raise InputError(
-                f"'{self.path}' is in use by another run: wait for it, or give another folder with -o"
-            ) from error
+            raise InputError(f"'{self.path}' is in use by another run: wait for it, or give another folder with -o") from error
         for folder in (self.input_bag, self.recording, self.result_bag, self.overlays):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.video, self.report, self.results, self.node_log):
@@ -58,9 +56,7 @@ class OutputFolder:
         """Remove the masks as they were recorded, once they are in the bag of results."""
         shutil.rmtree(self.recording)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         if self._lock is not None:
             self._lock.close()
             self._lock = None

@@ -94,9 +94,7 @@ class Replay:
         self.result = ReplayRecord()
         self._context = rclpy.Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self._ros = rclpy.create_node(
-            "vltseg_replay", context=self._context, start_parameter_services=False, enable_rosout=False
-        )
+        self._ros = rclpy.create_node("vltseg_replay", context=self._context, start_parameter_services=False, enable_rosout=False)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._ros)
         namespace = node.full_name.rsplit("/", 1)[0]
@@ -181,9 +179,7 @@ class Replay:
         while True:
             now_s = time.monotonic()
             if now_s > deadline:
-                raise NodeError(
-                    f"the node {self._node.full_name} did not become active in time: {self._node.last_words()}"
-                )
+                raise NodeError(f"the node {self._node.full_name} did not become active in time: {self._node.last_words()}")
             if answer is None or (not answer.done() and now_s > asked_s + _STATE_QUESTION_S):
                 asked_s, answer = now_s, self._state.call_async(GetState.Request())
             self._wait(_TICK_S)

@@ -33,8 +33,8 @@ from vltseg_ros.diagnostics import FrameStatistics
 from vltseg_ros.frame_slot import Frame, FrameSlots, FrameWorker
 from vltseg_ros.input_watchdog import explain_silence
 from vltseg_ros.mask_publishers import MaskPublishers
-from vltseg_ros.parent_process import end_with_parent
 from vltseg_ros.parameters import NodeParameters
+from vltseg_ros.parent_process import end_with_parent
 
 SegmenterFactory = Callable[..., Segmenter]
 
@@ -167,9 +167,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
 
     # Frames
 
-    def _receive(
-        self, slots: FrameSlots, statistics: FrameStatistics, camera: str, message: Image | CompressedImage
-    ) -> None:
+    def _receive(self, slots: FrameSlots, statistics: FrameStatistics, camera: str, message: Image | CompressedImage) -> None:
         statistics.count_received(camera)
         slots.put(Frame(camera, message))
 
@@ -216,7 +214,9 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         header = frame.message.header
         if settings.max_frame_age_s > 0 and self._age_s(header) > settings.max_frame_age_s:
             self._statistics.count_rejected("too old")
-            self._warn(f"frame of '{header.frame_id}' is {self._age_s(header):.2f} s old: check the clocks, or raise max_frame_age_s")
+            self._warn(
+                f"frame of '{header.frame_id}' is {self._age_s(header):.2f} s old: check the clocks, or raise max_frame_age_s"
+            )
             return None
         try:
             return _Picture(frame, messages.to_rgb(frame.message))

@@ -110,9 +110,7 @@ def test_an_exception_leaves_a_readable_bag_of_what_was_written(tmp_path):
 
 def test_padded_labels_are_cut_to_their_width():
     message_type = bag_messages.message_types().types[bag_messages.IMAGE_TYPE]
-    plain = bag_messages.deserialise(
-        bag_messages.image_message(np.zeros((2, 3), np.uint8), 0, ""), bag_messages.IMAGE_TYPE
-    )
+    plain = bag_messages.deserialise(bag_messages.image_message(np.zeros((2, 3), np.uint8), 0, ""), bag_messages.IMAGE_TYPE)
     padded = np.array([[1, 2, 3, 99], [4, 5, 6, 99]], np.uint8)
     message = message_type(plain.header, 2, 3, "mono8", 0, 4, padded.reshape(-1))
     cdr = bytes(bag_messages.message_types().serialize_cdr(message, bag_messages.IMAGE_TYPE))

@@ -14,11 +14,11 @@ from PIL import Image as PillowImage
 
 pytest.importorskip("sensor_msgs", reason="ROS 2's sensor_msgs is not installed")
 
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
 
-from vltseg_ros import messages  # noqa: E402
-from vltseg_ros.messages import RejectedImageError, from_labels, from_rgb, jpeg_from_rgb, to_rgb  # noqa: E402
+from vltseg_ros import messages
+from vltseg_ros.messages import RejectedImageError, from_labels, from_rgb, jpeg_from_rgb, to_rgb
 
 RED, GREEN, BLUE = (200, 30, 60), (20, 180, 90), (10, 40, 220)
 

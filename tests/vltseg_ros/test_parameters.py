@@ -10,9 +10,9 @@ import yaml
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
-from vltseg_core.errors import ConfigurationError  # noqa: E402
-from vltseg_ros.installed_files import installed_file  # noqa: E402
-from vltseg_ros.parameters import NodeParameters  # noqa: E402
+from vltseg_core.errors import ConfigurationError
+from vltseg_ros.installed_files import installed_file
+from vltseg_ros.parameters import NodeParameters
 
 
 def test_the_shipped_file_holds_every_parameter_with_its_default() -> None:

@@ -104,9 +104,7 @@ def test_silence_is_waited_for_only_so_long(play, monkeypatch):
 
 
 def test_a_node_that_cannot_start_says_why(play):
-    with pytest.raises(
-        NodeError, match=r"exit code 3: checkpoint 'broken' is no checkpoint: give a \.safetensors file"
-    ):
+    with pytest.raises(NodeError, match=r"exit code 3: checkpoint 'broken' is no checkpoint: give a \.safetensors file"):
         play("broken", 3)
 
 

@@ -63,9 +63,7 @@ def evaluate(tmp_path):
             sections = sections or [""] * len(stamps_ns)
             played = [
                 PlayedFrame(str(index), section, stamp_ns, index * INTERVAL_NS, index / 10, latency_ms)
-                for index, (stamp_ns, section, latency_ms) in enumerate(
-                    zip(stamps_ns, sections, latencies_ms, strict=True)
-                )
+                for index, (stamp_ns, section, latency_ms) in enumerate(zip(stamps_ns, sections, latencies_ms, strict=True))
             ]
             source = FakeSource(stamps_ns, options.get("unreadable", ()))
             evaluation = ReplayEvaluation(folder, source, played)

@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
-from lifecycle_msgs.msg import State, Transition  # noqa: E402
-from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
-from rcl_interfaces.msg import ParameterDescriptor  # noqa: E402, F401
-from rcl_interfaces.srv import SetParameters  # noqa: E402
-from rclpy.lifecycle import TransitionCallbackReturn  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import ParameterDescriptor  # noqa: F401
+from rcl_interfaces.srv import SetParameters
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
 
-from vltseg_core.errors import CheckpointError  # noqa: E402
-from vltseg_core.labels import CITYSCAPES  # noqa: E402
-from vltseg_core.runtime import Segmentation, SegmenterDescription  # noqa: E402
-from vltseg_ros.segmentation_node import SegmentationNode  # noqa: E402
+from vltseg_core.errors import CheckpointError
+from vltseg_core.labels import CITYSCAPES
+from vltseg_core.runtime import Segmentation, SegmenterDescription
+from vltseg_ros.segmentation_node import SegmentationNode
 
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
@@ -65,9 +65,7 @@ class BrightnessSegmenter:
         return 0.001
 
     def describe(self) -> SegmenterDescription:
-        return SegmenterDescription(
-            "stand-in", "custom", CITYSCAPES, 1, "cpu", "fp32", "eager", "no other", None, "nothing"
-        )
+        return SegmenterDescription("stand-in", "custom", CITYSCAPES, 1, "cpu", "fp32", "eager", "no other", None, "nothing")
 
     def memory_bytes(self) -> int:
         return 1_000_000
@@ -194,9 +192,7 @@ def test_a_bad_frame_is_counted_and_the_next_one_served(start: Any, peer: Any, d
     assert values(status)["rejected: short data"] == values(status)["rejected: encoding"] == "1"
 
 
-def test_an_error_in_the_network_costs_one_frame(
-    start: Any, peer: Any, segmenter: BrightnessSegmenter, diagnostics: Any
-) -> None:
+def test_an_error_in_the_network_costs_one_frame(start: Any, peer: Any, segmenter: BrightnessSegmenter, diagnostics: Any) -> None:
     start("-p", "diagnostics_period_s:=0.2")
     talk = Conversation(peer, "/image", "/semantic/labels")
     segmenter.failures = 1
@@ -205,9 +201,7 @@ def test_an_error_in_the_network_costs_one_frame(
     assert values(diagnostics(lambda s: values(s).get("frames out") == "1"))["frames lost to errors"] == "1"
 
 
-def test_cameras_have_topics_of_their_own_and_enter_as_one_batch(
-    start: Any, peer: Any, segmenter: BrightnessSegmenter
-) -> None:
+def test_cameras_have_topics_of_their_own_and_enter_as_one_batch(start: Any, peer: Any, segmenter: BrightnessSegmenter) -> None:
     segmenter.delay_s = 0.3
     start("-p", "cameras:=[front, left]", "-r", "__ns:=/ego")
     front = Conversation(peer, "/ego/front/image", "/ego/front/semantic/labels")
@@ -336,9 +330,7 @@ def test_a_failed_configure_leaves_the_node_ready_for_another_try(start: Any, pe
     assert change_state(peer, Transition.TRANSITION_CONFIGURE)
 
 
-def test_a_frame_in_hand_is_not_published_after_deactivation(
-    start: Any, peer: Any, segmenter: BrightnessSegmenter
-) -> None:
+def test_a_frame_in_hand_is_not_published_after_deactivation(start: Any, peer: Any, segmenter: BrightnessSegmenter) -> None:
     segmenter.delay_s = 0.6
     start()
     talk = Conversation(peer, "/image", "/semantic/labels")

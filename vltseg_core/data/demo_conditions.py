@@ -196,9 +196,7 @@ def _mirror(style: SceneStyle, buffer: GeometryBuffer, ground: GroundSurface, co
         colour[channel, pixels] = seen * (1 - weight) + smeared * weight
 
 
-def _under_snow(
-    style: SceneStyle, buffer: GeometryBuffer, ground: GroundSurface
-) -> tuple[GeometryBuffer, GroundSurface]:
+def _under_snow(style: SceneStyle, buffer: GeometryBuffer, ground: GroundSurface) -> tuple[GeometryBuffer, GroundSurface]:
     faces = buffer.faces.copy()
     lying = np.where(buffer.normals[:, 1] > 0.55, 0.88, 0.0)
     lying[faces["material"] == Material.FOLIAGE] = 0.3 + 0.3 * ((style.seed % 7) / 6)
@@ -207,11 +205,7 @@ def _under_snow(
     patches = sample(cloudy_noise(), ground.lateral * 12.5, ground.ahead * 6.25)
     depth_of_snow = 0.35 + 0.6 * ((style.seed * 7 % 11) / 10)
     in_lane = np.abs(
-        np.abs(
-            ground.lateral / np.float32(style.lane_width)
-            - np.floor(ground.lateral / np.float32(style.lane_width))
-            - 0.5
-        )
+        np.abs(ground.lateral / np.float32(style.lane_width) - np.floor(ground.lateral / np.float32(style.lane_width)) - 0.5)
         - 0.23
     )
     track = np.clip((0.13 - in_lane) * 14, 0, 1) * (np.abs(ground.lateral) < style.road_half_width)

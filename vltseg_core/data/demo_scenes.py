@@ -65,9 +65,7 @@ class DemoSequence:
     ) -> None:
         if condition not in CONDITIONS:
             nearest = difflib.get_close_matches(str(condition), CONDITIONS, n=1, cutoff=0.0)[0]
-            raise ConfigurationError(
-                f"condition {condition!r} is not one of {', '.join(CONDITIONS)}: did you mean {nearest!r}?"
-            )
+            raise ConfigurationError(f"condition {condition!r} is not one of {', '.join(CONDITIONS)}: did you mean {nearest!r}?")
         if len(image_size) != 2 or min(image_size) < _SMALLEST_SIDE:
             raise ConfigurationError(
                 f"image_size {image_size!r} must be (height, width), at least {_SMALLEST_SIDE} pixels: ask for more"

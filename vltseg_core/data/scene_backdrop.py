@@ -24,16 +24,12 @@ def backdrop(style: SceneStyle) -> list[Placement]:
         width = rng.uniform(25, 60)
         leaf = toned(style.leaf, rng.uniform(0.6, 1.1))
         key = _BEHIND_ALL + rng.uniform(0, 10)
-        placements.append(
-            bush(rng, x, _DISTANCE, width=1.5 * width, height=rng.uniform(9, 22), leaf=leaf, sort_key=key)
-        )
+        placements.append(bush(rng, x, _DISTANCE, width=1.5 * width, height=rng.uniform(9, 22), leaf=leaf, sort_key=key))
         if rng.random() < 0.75 * style.urbanity:
             wall = toned(WALL_COLOURS[rng.integers(len(WALL_COLOURS))], rng.uniform(0.7, 1.1))
             roof = ROOF_COLOURS[rng.integers(len(ROOF_COLOURS))]
             at, scale = (x + rng.uniform(-10, 10), _DISTANCE - 15.0), (rng.uniform(12, 30), rng.uniform(8, 20), 12.0)
             params = (rng.uniform(2, 4), 3.2, rng.uniform(0.3, 0.8), rng.random())
-            placements.append(
-                Placement(street.house_template(), *at, key - 20.0, 0.0, scale, (wall, roof), params=params)
-            )
+            placements.append(Placement(street.house_template(), *at, key - 20.0, 0.0, scale, (wall, roof), params=params))
         x += width * 0.7
     return placements

@@ -147,9 +147,7 @@ def panel_across(
 
 # Corner k of a box takes its high x, y, z where bit 0, 1, 2 of k is set. Sides -z, +z, -x, +x, then the top.
 _BOX_CORNERS = np.array([[k & 1, k >> 1 & 1, k >> 2 & 1] for k in range(8)], np.float32)
-_BOX_SIDES = np.array([[1, 0, 2, 3], [4, 5, 7, 6], [0, 4, 6, 2], [5, 1, 3, 7], [2, 6, 7, 3]])[
-    :, [0, 1, 2, 3, 3, 3, 3, 3]
-]
+_BOX_SIDES = np.array([[1, 0, 2, 3], [4, 5, 7, 6], [0, 4, 6, 2], [5, 1, 3, 7], [2, 6, 7, 3]])[:, [0, 1, 2, 3, 3, 3, 3, 3]]
 
 
 def box(
@@ -192,9 +190,7 @@ def prism(
     left = np.stack([-half, outline[:, 1], outline[:, 0]], 1)
     right = left * (-1.0, 1.0, 1.0)
     inside = np.concatenate([left, right]).mean(0)
-    parts = [
-        face(_outward(side, inside).tolist(), colour, label, material=material, paint=paint) for side in (left, right)
-    ]
+    parts = [face(_outward(side, inside).tolist(), colour, label, material=material, paint=paint) for side in (left, right)]
     for i in range(len(outline)):
         j = (i + 1) % len(outline)
         if outline[i, 1] + outline[j, 1] <= 2 * outline[:, 1].min() + 1e-6:

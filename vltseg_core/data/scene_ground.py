@@ -41,9 +41,7 @@ class _Patch(NamedTuple):
     broad: Floats  # noise of metres
 
 
-def draw_ground(
-    style: SceneStyle, buffer: GeometryBuffer, profiles: list[GroundProfile], base_z: float
-) -> GroundSurface:
+def draw_ground(style: SceneStyle, buffer: GeometryBuffer, profiles: list[GroundProfile], base_z: float) -> GroundSurface:
     """Label and texture the ground; `profiles` are the pieces from `base_z` on. Writes the labels into the buffer."""
     pixels = np.flatnonzero(buffer.material == Material.GROUND)
     x, z, depth = (plane.ravel().take(pixels) for plane in (buffer.u, buffer.v, buffer.depth))
@@ -91,9 +89,7 @@ def _road_middle(style: SceneStyle, z: Floats, base_z: float, reach: float) -> F
     place = np.clip(z + 10.0, 0, len(knots) - 1.001).astype(np.float32)
     knot = place.astype(np.intp)
     left = knots.take(knot)
-    return np.asarray(
-        left + (np.append(knots[1:], knots[-1]).take(knot) - left) * (place - knot.astype(np.float32)), np.float32
-    )
+    return np.asarray(left + (np.append(knots[1:], knots[-1]).take(knot) - left) * (place - knot.astype(np.float32)), np.float32)
 
 
 def _stripe(distance: Floats, half_width: float, footprint: Floats) -> Floats:
@@ -118,9 +114,7 @@ def _road(style: SceneStyle, patch: _Patch, flags: dict[str, NDArray[Any]]) -> l
     if style.tram:
         side = -1.0 if style.keep_right else 1.0
         from_bed = patch.lateral - np.float32(side * (style.road_half_width + style.parking_width + 1.65))
-        rails = np.maximum(
-            _stripe(from_bed - 0.72, 0.05, patch.footprint), _stripe(from_bed + 0.72, 0.05, patch.footprint)
-        )
+        rails = np.maximum(_stripe(from_bed - 0.72, 0.05, patch.footprint), _stripe(from_bed + 0.72, 0.05, patch.footprint))
         tone *= 1 - 0.65 * rails
     tone *= 1.0 - paint
     paint *= _WHITE_PAINT
@@ -132,9 +126,7 @@ def _marks(style: SceneStyle, patch: _Patch) -> Floats:
     lateral, footprint = patch.lateral, patch.footprint
     period = PIECE_LENGTH / (4 + style.seed % 3)
     duty = 0.35 + 0.05 * (style.seed % 5)
-    dash = np.clip(
-        (duty * period / 2 - np.abs(remainder(patch.ahead, period) - period / 2)) / (footprint * 4) + 0.5, 0, 1
-    )
+    dash = np.clip((duty * period / 2 - np.abs(remainder(patch.ahead, period) - period / 2)) / (footprint * 4) + 0.5, 0, 1)
     half = 0.06 + 0.01 * (style.seed % 3)
     if style.lanes_each_way > 1:
         middle = _stripe(np.abs(lateral) - 0.14, half, footprint)
@@ -166,6 +158,5 @@ def _grass(style: SceneStyle, patch: _Patch) -> list[Floats]:
     dry = np.clip(patch.middling * 3 - 0.6, 0, 1)
     blades *= 1 - dry
     return [
-        blades * np.float32(green) + dry * np.float32(earth)
-        for green, earth in zip(style.grass, (0.16, 0.12, 0.07), strict=True)
+        blades * np.float32(green) + dry * np.float32(earth) for green, earth in zip(style.grass, (0.16, 0.12, 0.07), strict=True)
     ]

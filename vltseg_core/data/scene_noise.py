@@ -115,9 +115,7 @@ def silhouettes() -> tuple[NDArray[np.uint8], ...]:
     rng = np.random.default_rng(13)
     leafy = [_leafy_silhouette(rng) for _ in range(NUM_LEAFY)]
     bare = [_bare_silhouette(rng) for _ in range(NUM_BARE)]
-    return tuple(
-        (mask > 0).astype(np.uint8) for mask in (*leafy, *bare, *(_bush_silhouette(rng) for _ in range(NUM_BUSHES)))
-    )
+    return tuple((mask > 0).astype(np.uint8) for mask in (*leafy, *bare, *(_bush_silhouette(rng) for _ in range(NUM_BUSHES))))
 
 
 def sample(noise: NDArray[np.float32], u: Floats, v: Floats) -> NDArray[np.float32]:

@@ -27,9 +27,7 @@ def _limb(
     strips = []
     for across in (np.array([width / 2, 0.0, 0.0]), np.array([0.0, 0.0, width / 2])):
         points = [a - across, a + across, b + across * 0.75, b - across * 0.75]
-        strips.append(
-            face([p.tolist() for p in points], colour, label, material=Material.CLOTH, paint=paint, two_sided=True)
-        )
+        strips.append(face([p.tolist() for p in points], colour, label, material=Material.CLOTH, paint=paint, two_sided=True))
     return gather(strips)
 
 
@@ -50,9 +48,7 @@ def _torso(bottom: float, top: float, lean: float, width: float, label: int) -> 
 def _head(y: float, z: float, label: int) -> Faces:
     return gather(
         [
-            disc(
-                (0.0, y, z), 0.115, (0.4, 0.25, 0.18), label, paint=Paint.THIRD, two_sided=True, material=Material.CLOTH
-            ),
+            disc((0.0, y, z), 0.115, (0.4, 0.25, 0.18), label, paint=Paint.THIRD, two_sided=True, material=Material.CLOTH),
             disc(
                 (0.0, y, z),
                 0.115,

@@ -111,9 +111,7 @@ class PieceBuilder:
         yaw, length = math.atan2(x1 - x0, z1 - z0), math.hypot(x1 - x0, z1 - z0)
         middle = ((x0 + x1) / 2, (z0 + z1) / 2)
         self.placements.append(
-            Placement(
-                template, *middle, self.key(at, middle[1]), yaw, (thickness, height, length), colours, params=params
-            )
+            Placement(template, *middle, self.key(at, middle[1]), yaw, (thickness, height, length), colours, params=params)
         )
 
     def cast(

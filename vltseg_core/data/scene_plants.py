@@ -89,6 +89,4 @@ def bush(
 ) -> Placement:
     """A bush: one cut-out."""
     template = _crown_template(int(NUM_LEAFY + NUM_BARE + rng.integers(NUM_BUSHES)), bool(rng.random() < 0.5), True)
-    return Placement(
-        template, x, z, sort_key, scale=(width, height, 1.0), colours=(leaf,), params=(1.0, width, height, 0.0)
-    )
+    return Placement(template, x, z, sort_key, scale=(width, height, 1.0), colours=(leaf,), params=(1.0, width, height, 0.0))

@@ -139,9 +139,7 @@ def _visible_order(camera: Camera, faces: Faces, in_camera: Floats, offsets: Flo
     y /= nearest
     (cx, cy), f = camera.centre_px, camera.focal_px
     low_x, high_x, low_y, high_y = x.min(0) * f + cx, x.max(0) * f + cx, y.min(0) * f + cy, y.max(0) * f + cy
-    seen = (
-        (z.max(0) > NEAR_PLANE) & (low_x < camera.width_px) & (high_x > 0) & (low_y < camera.height_px) & (high_y > 0)
-    )
+    seen = (z.max(0) > NEAR_PLANE) & (low_x < camera.width_px) & (high_x > 0) & (low_y < camera.height_px) & (high_y > 0)
     seen &= np.maximum(high_x - low_x, high_y - low_y) > _SMALLEST_DRAWN_PX
     # Limbs are pairs of crossed strips: the one seen edge on is left out.
     edge_on = np.where(faces["material"] == Material.CLOTH, np.float32(0.5) * z[0], np.float32(1e-3))
@@ -152,15 +150,11 @@ def _visible_order(camera: Camera, faces: Faces, in_camera: Floats, offsets: Flo
     return np.asarray(numbers[far_to_near], np.intp)
 
 
-def _draw(
-    face_ids: NDArray[np.int32], camera: Camera, faces: Faces, in_camera: Floats, order: NDArray[np.intp]
-) -> None:
+def _draw(face_ids: NDArray[np.int32], camera: Camera, faces: Faces, in_camera: Floats, order: NDArray[np.intp]) -> None:
     scale = 1 << _SUBPIXEL_BITS
     chosen = in_camera[order]
     crosses: list[bool] = np.any(chosen[..., 2] < NEAR_PLANE, axis=1).tolist()
-    pixels = np.rint(camera.to_pixels(np.where(chosen[..., 2:] < NEAR_PLANE, NEAR_PLANE, chosen)) * scale).astype(
-        np.int32
-    )
+    pixels = np.rint(camera.to_pixels(np.where(chosen[..., 2:] < NEAR_PLANE, NEAR_PLANE, chosen)) * scale).astype(np.int32)
     cut_outs: list[int] = faces["silhouette"][order].tolist()
     low: list[list[float]] = (pixels[:, :4].min(axis=1) / scale).tolist()
     high: list[list[float]] = (pixels[:, :4].max(axis=1) / scale).tolist()

@@ -38,9 +38,7 @@ def add_buildings(builder: PieceBuilder, side: int) -> None:
         z += width + ((0.0 if rng.random() < 0.7 else rng.uniform(2, 6)) if builder.urban else rng.uniform(3, 10))
 
 
-def _add_building(
-    builder: PieceBuilder, side: int, front: float, z: float, width: float, depth: float, height: float
-) -> None:
+def _add_building(builder: PieceBuilder, side: int, front: float, z: float, width: float, depth: float, height: float) -> None:
     rng = builder.rng
     at = (front + depth / 2) * (1.0 if side else -1.0)
     x, key, yaw = builder.x(at, z), builder.key(front * (1.0 if side else -1.0), z + width / 2), builder.yaw(z)
@@ -52,15 +50,11 @@ def _add_building(
     )
     if rng.random() < (0.45 if builder.urban else 0.9):
         template = street.pitched_roof_template(bool(rng.random() < 0.4))
-        builder.placements.append(
-            Placement(template, x, z, key, yaw, (depth, rng.uniform(2, 4), width), (wall, roof), y=height)
-        )
+        builder.placements.append(Placement(template, x, z, key, yaw, (depth, rng.uniform(2, 4), width), (wall, roof), y=height))
         if rng.random() < 0.6:
             chimney = street.block_template(street.BUILDING, Material.MASONRY)
             builder.placements.append(
-                Placement(
-                    chimney, x, z + rng.uniform(-0.35, 0.35) * width, key, yaw, (0.8, 2.4, 0.8), (wall,), y=height + 1.2
-                )
+                Placement(chimney, x, z + rng.uniform(-0.35, 0.35) * width, key, yaw, (0.8, 2.4, 0.8), (wall,), y=height + 1.2)
             )
     else:
         ledge = street.block_template(street.BUILDING, Material.PLAIN)
@@ -87,9 +81,7 @@ def add_front(builder: PieceBuilder, side: int) -> None:
     height, tone = rng.uniform(0.8, 2.3), rng.uniform(0.5, 1.2)
     wall_colour = toned(WALL_COLOURS[rng.integers(len(WALL_COLOURS))], tone)
     fence_kind = 3 if kind == "rail" else int(rng.integers(3))
-    fence_colour: Triple = ((0.03, 0.035, 0.035), (0.14, 0.085, 0.05), (0.11, 0.13, 0.12), (0.4, 0.41, 0.42))[
-        fence_kind
-    ]
+    fence_colour: Triple = ((0.03, 0.035, 0.035), (0.14, 0.085, 0.05), (0.11, 0.13, 0.12), (0.4, 0.41, 0.42))[fence_kind]
     fence_height = 0.75 if kind == "rail" else max(1.0, 0.8 * height)
     step = PIECE_LENGTH / 6
     for i in range(6):
@@ -102,15 +94,11 @@ def add_front(builder: PieceBuilder, side: int) -> None:
             )
         elif kind == "hedge":
             template = street.block_template(VEGETATION, Material.FOLIAGE)
-            builder.put_along(
-                template, side, lateral, z0, z1, 0.9, height, [toned(style.leaf, tone)], (1.0, step, height, 0.0)
-            )
+            builder.put_along(template, side, lateral, z0, z1, 0.9, height, [toned(style.leaf, tone)], (1.0, step, height, 0.0))
         else:
             params = (float(fence_kind), fence_height, 0.0, 0.0)
             colours = [fence_colour, toned(fence_colour, 0.7)]
-            builder.put_along(
-                street.fence_template(fence_kind), side, lateral, z0, z1, 1.0, fence_height, colours, params
-            )
+            builder.put_along(street.fence_template(fence_kind), side, lateral, z0, z1, 1.0, fence_height, colours, params)
         if kind in ("wall", "hedge"):
             builder.cast(sign * lateral, (z0 + z1) / 2, 0.15 if kind == "wall" else 0.45, step / 2, 0.0, height)
 
@@ -150,9 +138,7 @@ def add_trees(builder: PieceBuilder, side: int) -> None:
                     sort_key=builder.key(sign * lateral, z),
                 )
                 if lateral0 < yard + 5:
-                    builder.cast(
-                        sign * lateral, z, 0.3 * height, 0.3 * height, base * height if not bare else 0.0, height * 0.9
-                    )
+                    builder.cast(sign * lateral, z, 0.3 * height, 0.3 * height, base * height if not bare else 0.0, height * 0.9)
             z += spacing * rng.uniform(0.6, 1.5)
     for _ in range(int(rng.poisson(0.5 + (4.5 if not builder.urban else 1.0) * style.greenness))):
         z, lateral = rng.uniform(0, PIECE_LENGTH), yard + rng.uniform(0.8, 5.0)
@@ -206,9 +192,7 @@ def add_furniture(builder: PieceBuilder, side: int) -> None:
             (builder.junction[0] - 4.5, 0.0),
             (builder.junction[1] + 4.0, np.pi if not faces_ego else 0.0),
         ):
-            template = street.traffic_light_template(
-                int(rng.integers(3)), bool(rng.random() < 0.35), (side == 1) != (turned > 0)
-            )
+            template = street.traffic_light_template(int(rng.integers(3)), bool(rng.random() < 0.35), (side == 1) != (turned > 0))
             builder.put(template, side, kerb, z, colours=steel, turned=turned, scale=1.1)
     if rng.random() < 0.16:
         z = rng.uniform(4, PIECE_LENGTH - 4)

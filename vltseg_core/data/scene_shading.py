@@ -84,9 +84,9 @@ def _face_light(style: SceneStyle, buffer: GeometryBuffer) -> Floats:
     to_sun = np.maximum(normals @ np.asarray(style.sun_direction, np.float32), 0.0)
     to_sun = np.where((material == Material.FOLIAGE) | (material == Material.CLOTH), 0.25 + 0.3 * to_sun, to_sun)
     sky = 0.75 + 0.25 * normals[:, 1]
-    return np.stack(
-        [np.float32(a) * sky + np.float32(s) * to_sun for a, s in zip(style.ambient, style.sun, strict=True)]
-    ).astype(np.float32)
+    return np.stack([np.float32(a) * sky + np.float32(s) * to_sun for a, s in zip(style.ambient, style.sun, strict=True)]).astype(
+        np.float32
+    )
 
 
 def ray_up(buffer: GeometryBuffer) -> Floats:
@@ -112,9 +112,7 @@ def _soft_band(position: Floats, half: Floats | float, footprint: Floats) -> Flo
     return np.asarray(np.clip((half - np.abs(position)) / footprint + 0.5, 0.0, 1.0), np.float32)
 
 
-def _shade_facades(
-    style: SceneStyle, buffer: GeometryBuffer, colour: Floats, light: Floats, window_lit: Floats
-) -> None:
+def _shade_facades(style: SceneStyle, buffer: GeometryBuffer, colour: Floats, light: Floats, window_lit: Floats) -> None:
     at = np.flatnonzero(buffer.material == Material.FACADE)
     if not len(at):
         return
@@ -134,14 +132,12 @@ def _shade_facades(
     bar = pane * _soft_band(across, 0.012, soft_u) * (0.7 * (fill < 0.55))
     pane -= bar
     frame -= pane
-    cell = sample(
-        grainy_noise(), bay_number * 7 + pixels.ids * np.float32(13), storey_number * 11 + pixels.ids * np.float32(5)
-    )
+    cell = sample(grainy_noise(), bay_number * 7 + pixels.ids * np.float32(13), storey_number * 11 + pixels.ids * np.float32(5))
     curtain = np.clip((cell - 0.62) * 5, 0, 1)
     reflection = (0.02 + 0.16 * np.clip(up + 0.5, 0, 1) * np.square(cell) * 2) * (1 - curtain) * pane
-    courses = (
-        1.0 - (0.25 * (chance > 0.3)) * _soft_band(remainder(pixels.v, 0.3) - 0.15, 0.03, footprint * 1.5)
-    ).astype(np.float32)
+    courses = (1.0 - (0.25 * (chance > 0.3)) * _soft_band(remainder(pixels.v, 0.3) - 0.15, 0.03, footprint * 1.5)).astype(
+        np.float32
+    )
     courses *= 1.0 - (0.3 * (chance > 0.6)) * _soft_band(up + 0.5, 0.025, soft_v)
     courses *= 1.0 - frame - pane
     fascia = shop & (up > 0.38)
@@ -151,9 +147,7 @@ def _shade_facades(
         received = light[channel].take(pixels.ids)
         board = np.square(remainder(chance * (7.3, 3.1, 5.7)[channel], 1.0)) * 0.6 * received
         colour[channel, at] = (
-            np.where(fascia, board, wall) * courses
-            + received * of_light
-            + reflection * np.float32(style.sky_horizon[channel])
+            np.where(fascia, board, wall) * courses + received * of_light + reflection * np.float32(style.sky_horizon[channel])
         )
     window_lit[at] = pane * (remainder(cell * 13.7 + chance, 1.0) > 0.62)
 
@@ -190,9 +184,7 @@ def _shade_glass(style: SceneStyle, buffer: GeometryBuffer, colour: Floats) -> N
     at = np.flatnonzero(buffer.material == Material.GLASS)
     pixels = _Pixels.of(buffer, at)
     reflection = (
-        np.clip(0.25 + 0.5 * pixels.v, 0, 1)
-        * (0.4 + 0.6 * sample(cloudy_noise(), pixels.u * 30 + 91, pixels.v * 60))
-        * 0.16
+        np.clip(0.25 + 0.5 * pixels.v, 0, 1) * (0.4 + 0.6 * sample(cloudy_noise(), pixels.u * 30 + 91, pixels.v * 60)) * 0.16
     )
     for channel in range(3):
         colour[channel, at] = colour[channel].take(at) + reflection * np.float32(style.sky_horizon[channel])
@@ -204,15 +196,13 @@ def _shade_fences(buffer: GeometryBuffer, colour: Floats) -> None:
     kind, height = (np.ascontiguousarray(buffer.faces["params"][:, i]).take(pixels.ids) for i in range(2))
     footprint = pixels.depth / buffer.camera.focal_px
     upright = _soft_band(remainder(pixels.u, 0.14) - 0.07, 0.018, footprint)
-    rails = np.maximum(
-        _soft_band(pixels.v - 0.12, 0.03, footprint), _soft_band(pixels.v - height + 0.06, 0.035, footprint)
-    )
+    rails = np.maximum(_soft_band(pixels.v - 0.12, 0.03, footprint), _soft_band(pixels.v - height + 0.06, 0.035, footprint))
     railing = np.maximum(upright, rails)
     boards = 1.0 - 0.6 * _soft_band(remainder(pixels.u, 0.16) - 0.08, 0.012, footprint)
     beam = 0.55 + 0.45 * np.cos(pixels.v * 25.0)
-    tone = np.select(
-        [kind == 0, kind == 1, kind == 2], [0.35 + 0.65 * railing, boards, 0.7 + 0.3 * railing], beam
-    ).astype(np.float32)
+    tone = np.select([kind == 0, kind == 1, kind == 2], [0.35 + 0.65 * railing, boards, 0.7 + 0.3 * railing], beam).astype(
+        np.float32
+    )
     for channel in range(3):
         colour[channel, at] = colour[channel].take(at) * tone
 
@@ -226,9 +216,7 @@ def _light_ground(style: SceneStyle, colour: Floats, ground: GroundSurface) -> N
         colour[channel, ground.pixels] = ground.albedo[channel] * received
 
 
-def sky_light(
-    style: SceneStyle, up: Floats, across: Floats, cloudiness: float, horizon: Triple, zenith: Triple
-) -> Floats:
+def sky_light(style: SceneStyle, up: Floats, across: Floats, cloudiness: float, horizon: Triple, zenith: Triple) -> Floats:
     """Sky [3, N] seen along rays: `up` and `across` are their vertical and horizontal parts at forward component 1."""
     up = np.maximum(up, 0.0)
     climb = np.clip(up * 2.2, 0, 1) ** np.float32(0.7)
@@ -238,9 +226,7 @@ def sky_light(
     cloud += 0.35 * sample(cloudy_noise(), across * spread * 130, spread * 160)
     cover = 0.75 * np.clip((cloud - np.float32(1.0 - cloudiness)) * 3.0, 0, 1)
     bright = np.float32(1.15 - 0.45 * style.overcast)
-    return np.stack(
-        [(h + (z - h) * climb) * (1 - cover) + h * bright * cover for h, z in zip(horizon, zenith, strict=True)]
-    )
+    return np.stack([(h + (z - h) * climb) * (1 - cover) + h * bright * cover for h, z in zip(horizon, zenith, strict=True)])
 
 
 def _shade_sky(style: SceneStyle, buffer: GeometryBuffer, colour: Floats) -> None:
@@ -250,9 +236,7 @@ def _shade_sky(style: SceneStyle, buffer: GeometryBuffer, colour: Floats) -> Non
     height, width = int(rows[-1]) + 1, buffer.face_ids.shape[1]
     coarse = (max(1, height // _SKY_STEP), max(1, width // _SKY_STEP))
     camera = buffer.camera
-    up = np.broadcast_to(
-        cv2.resize(ray_up(buffer)[:height, None], (1, coarse[0]), interpolation=cv2.INTER_AREA), coarse
-    )
+    up = np.broadcast_to(cv2.resize(ray_up(buffer)[:height, None], (1, coarse[0]), interpolation=cv2.INTER_AREA), coarse)
     across = np.broadcast_to(
         cv2.resize(camera.ray_x, (coarse[1], 1), interpolation=cv2.INTER_AREA) + np.float32(np.tan(camera.yaw)), coarse
     )
@@ -278,8 +262,6 @@ def develop(style: SceneStyle, colour: Floats, shape: tuple[int, int]) -> NDArra
         light *= 1.3 / (1.0 + 0.35 * light)
         np.sqrt(light, out=light)
         planes.append(
-            cv2.convertScaleAbs(
-                light.reshape(shape), alpha=255.0 * style.contrast, beta=255.0 * 0.45 * (1.0 - style.contrast)
-            )
+            cv2.convertScaleAbs(light.reshape(shape), alpha=255.0 * style.contrast, beta=255.0 * 0.45 * (1.0 - style.contrast))
         )
     return np.asarray(cv2.GaussianBlur(cv2.merge(planes), (3, 3), style.lens_blur), np.uint8)

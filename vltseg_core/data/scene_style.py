@@ -152,10 +152,7 @@ def style_for(seed: int) -> SceneStyle:
     grey = np.array([0.75, 0.79, 0.83]) * rng.uniform(0.75, 1.35)
     whiteness = max(overcast, 0.85 if white_sky else 0.0)
     zenith = blue * (1 - whiteness) + grey * whiteness
-    horizon = (
-        np.array([0.62, 0.76, 0.92]) * rng.uniform(0.85, 1.3) * (1 - whiteness)
-        + grey * rng.uniform(0.95, 1.3) * whiteness
-    )
+    horizon = np.array([0.62, 0.76, 0.92]) * rng.uniform(0.85, 1.3) * (1 - whiteness) + grey * rng.uniform(0.95, 1.3) * whiteness
     brightness = rng.uniform(1.3, 2.2)
     zenith, horizon = zenith * brightness, horizon * brightness
     urbanity = rng.uniform(0.0, 1.0)

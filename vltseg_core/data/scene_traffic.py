@@ -89,16 +89,12 @@ def _member(rng: np.random.Generator, style: SceneStyle, kind: str, oncoming: bo
     shift, cycle, pick = slack * (2 * rng.random() - 1), rng.random(), rng.random()
     if kind == "walkers":
         height = 0.86 + 0.22 * rng.random()
-        return _Member(
-            shift, 0.5 * (rng.random() - 0.5), cycle, (walker_templates(),), (clothes(rng),), height, (0.22, 0.2, 1.7)
-        )
+        return _Member(shift, 0.5 * (rng.random() - 0.5), cycle, (walker_templates(),), (clothes(rng),), height, (0.22, 0.2, 1.7))
     if kind == "cyclists":
         mount: tuple[tuple[Faces, ...], ...] = ((bicycle_template(),), cyclist_templates())
         if pick < 0.3:
             mount = ((motorcycle_template(),), (motorcyclist_template(),))
-        return _Member(
-            shift, 0.2 * (rng.random() - 0.5), cycle, mount, (_paints(rng), clothes(rng)), 1.0, (0.2, 0.8, 1.5)
-        )
+        return _Member(shift, 0.2 * (rng.random() - 0.5), cycle, mount, (_paints(rng), clothes(rng)), 1.0, (0.2, 0.8, 1.5))
     if kind == "trams":
         return _Member(shift, 0.0, cycle, ((tram_car_template(),),), (_paints(rng),), 1.0, (1.2, 5.0, 3.4))
     scale = 0.95 + 0.1 * rng.random()

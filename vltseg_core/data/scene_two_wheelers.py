@@ -20,9 +20,7 @@ def _two_wheels(label: int, radius: float, base: float, width: float, tyre: floa
         for side in (-1.0, 1.0):
             x = side * (width / 2 + 0.01)
             parts.append(disc((x, radius, z), radius, _TYRE, label, axis="x", facing=side))
-            parts.append(
-                disc((x + side * 0.005, radius, z), radius * (1 - tyre), (0.1, 0.1, 0.1), label, axis="x", facing=side)
-            )
+            parts.append(disc((x + side * 0.005, radius, z), radius * (1 - tyre), (0.1, 0.1, 0.1), label, axis="x", facing=side))
     return parts
 
 

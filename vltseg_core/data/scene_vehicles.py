@@ -32,9 +32,7 @@ def _axles(label: int, half_width: float, radius: float, places: tuple[float, ..
     for z in places:
         for side in (-1.0, 1.0):
             inner, outer = sorted((side * (half_width - 0.22), side * half_width))
-            parts.append(
-                box((inner, 0, z - 0.75 * radius), (outer, radius, z + 0.75 * radius), _TYRE, label, top=False)
-            )
+            parts.append(box((inner, 0, z - 0.75 * radius), (outer, radius, z + 0.75 * radius), _TYRE, label, top=False))
     return gather(parts)
 
 
@@ -78,9 +76,7 @@ def _lamps(label: int, half_width: float, height: float, front: float, rear: flo
     for side in (-1.0, 1.0):
         inner, outer = sorted((side * (half_width - size), side * (half_width - 0.04)))
         parts.append(
-            panel_across(
-                (inner, outer), (height, height + 0.16), front + 0.02, 1.0, (0.75, 0.75, 0.7), label, Emission.HEADLIGHT
-            )
+            panel_across((inner, outer), (height, height + 0.16), front + 0.02, 1.0, (0.75, 0.75, 0.7), label, Emission.HEADLIGHT)
         )
         parts.append(
             panel_across(
@@ -139,9 +135,7 @@ def _car(length: float, width: float, height: float, bonnet: float, boot: float,
             lean=0.13,
             rake=(rear_rake * 0.75, front_rake * 0.78),
         ),
-        _side_panel(
-            (-0.1, 0.0), (belt, height - 0.05), w - 0.03, (0.03, 0.03, 0.03), CAR, material=Material.PLAIN, lean=0.15
-        ),
+        _side_panel((-0.1, 0.0), (belt, height - 0.05), w - 0.03, (0.03, 0.03, 0.03), CAR, material=Material.PLAIN, lean=0.15),
     ]
     for facing, z in ((1.0, half + 0.06), (-1.0, -half - 0.04)):
         parts.append(panel_across((-w * 0.97, w * 0.97), (0.26, 0.46), z, facing, _BUMPER, CAR))
@@ -182,9 +176,7 @@ def _truck(length: float, width: float, height: float, seen_from_ahead: bool) ->
     ]
     load = [
         box((-w, 0.95, -half), (w, height, front - 0.1), (0.6, 0.6, 0.6), TRUCK, paint=Paint.MAIN, material=metal),
-        _side_panel(
-            (-half + 0.8, front - 1.0), (1.7, height - 0.7), w + 0.01, (0.3, 0.08, 0.06), TRUCK, Material.PLAIN
-        ),
+        _side_panel((-half + 0.8, front - 1.0), (1.7, height - 0.7), w + 0.01, (0.3, 0.08, 0.06), TRUCK, Material.PLAIN),
         panel_across((-0.03, 0.03), (1.0, height - 0.1), -half - 0.01, -1.0, (0.1, 0.1, 0.1), TRUCK),
     ]
     return join(
@@ -208,9 +200,7 @@ def _coach(label: int, length: float, width: float, height: float, floor: float,
     bays = max(3, round(length / 1.7))
     bay = (length - 0.8) / bays
     windows = [
-        _side_panel(
-            (-half + 0.4 + i * bay + 0.08, -half + 0.4 + (i + 1) * bay - 0.08), (sill, head), w + 0.012, _GLASS, label
-        )
+        _side_panel((-half + 0.4 + i * bay + 0.08, -half + 0.4 + (i + 1) * bay - 0.08), (sill, head), w + 0.012, _GLASS, label)
         for i in range(bays)
     ]
     body = [
@@ -231,9 +221,7 @@ def _coach(label: int, length: float, width: float, height: float, floor: float,
             Paint.SECOND,
         ),
         *windows,
-        panel_across(
-            (-w * 0.85, w * 0.85), (sill + 0.1, head), -half - 0.012, -1.0, _GLASS, label, material=Material.GLASS
-        ),
+        panel_across((-w * 0.85, w * 0.85), (sill + 0.1, head), -half - 0.012, -1.0, _GLASS, label, material=Material.GLASS),
         _painted(
             panel_across((-w * 0.95, w * 0.95), (floor, sill - 0.3), -half - 0.012, -1.0, (0.5, 0.5, 0.5), label),
             Paint.SECOND,

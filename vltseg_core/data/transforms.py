@@ -50,7 +50,7 @@ class Augmentation:
             top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
             codes = labelled.codes[top : top + size, left : left + size]
             counts = np.bincount(codes[codes != IGNORE], minlength=1)
-            if 0 < counts.sum() and counts.max() <= self.max_class_share * counts.sum():
+            if counts.sum() > 0 and counts.max() <= self.max_class_share * counts.sum():
                 break
         return LabelledImage(labelled.image[top : top + size, left : left + size], codes)
 
@@ -83,4 +83,3 @@ def photometric_distortion(image: NDArray[np.uint8], rng: np.random.Generator) -
             hsv[..., 0] = ((np.arange(256) + rng.integers(-9, 10)) % 180).astype(np.uint8)[hsv[..., 0]]
         image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
     return image
-

@@ -71,13 +71,9 @@ def _check(image: Image, condition: str, severity: int, depth_m: Depth | None) -
     if severity not in (1, 2, 3, 4, 5):
         raise ConfigurationError(f"severity {severity!r} is not a whole number from 1 to 5: pass 3 for medium weather")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise InputError(
-            f"image has shape {image.shape} and type {image.dtype}, expected uint8 [H, W, 3] RGB: convert it first"
-        )
+        raise InputError(f"image has shape {image.shape} and type {image.dtype}, expected uint8 [H, W, 3] RGB: convert it first")
     if depth_m is not None and depth_m.shape != image.shape[:2]:
-        raise InputError(
-            f"depth_m has shape {depth_m.shape}, the image {image.shape[:2]}: pass metres for every pixel, or None"
-        )
+        raise InputError(f"depth_m has shape {depth_m.shape}, the image {image.shape[:2]}: pass metres for every pixel, or None")
 
 
 def road_scene_depth(image: Image) -> Depth:
@@ -102,9 +98,7 @@ def _brightest(image: Image) -> NDArray[np.uint8]:
     return np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8).reshape(image.shape[:2])
 
 
-def koschmieder_fog(
-    image: Image, depth_m: Depth, *, visibility_m: float, airlight: tuple[float, float, float]
-) -> Image:
+def koschmieder_fog(image: Image, depth_m: Depth, *, visibility_m: float, airlight: tuple[float, float, float]) -> Image:
     """Fog by Koschmieder's law, rounded to 8 bits; `airlight` is its colour, 0..255 RGB, which the sky takes."""
     transmission = np.exp(depth_m * np.float32(-3.912 / visibility_m))
     planes = []
@@ -291,8 +285,6 @@ def _snow(image: Image, depth: Depth, amount: float, rng: np.random.Generator) -
     lying = np.float32(0.9 * amount) * ground * np.clip(patches.reshape(height, width) * 1.5 + amount - 0.6, 0.0, 1.0)
     cover = np.asarray(lying * colourless, np.float32)
     white = (135.0 + 0.45 * high) * cover
-    covered = np.asarray(
-        cv2.merge([cv2.convertScaleAbs(pale[..., i] * (1.0 - cover) + white) for i in range(3)]), np.uint8
-    )
+    covered = np.asarray(cv2.merge([cv2.convertScaleAbs(pale[..., i] * (1.0 - cover) + white) for i in range(3)]), np.uint8)
     hazy = koschmieder_fog(covered, depth, visibility_m=1200.0 - 1000.0 * amount, airlight=(222.0, 225.0, 230.0))
     return add_snow_flakes(hazy, rng, amount)

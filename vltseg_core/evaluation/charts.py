@@ -56,9 +56,7 @@ def latency_chart(latencies_ms: NDArray[np.float64], sections: Sequence[tuple[st
             shapes.append(_line(x, y_px, x, _PLOT_PX, "var(--bar)", 2))
         if np.isnan(stem).any():
             shapes.append(_line(x, _PLOT_PX + 3, x, height_px, "var(--dropped)", 2))
-    names = "".join(
-        f'<span style="width:{100 * count / num_frames:.2f}%">{escape(name)}</span>' for name, count in sections
-    )
+    names = "".join(f'<span style="width:{100 * count / num_frames:.2f}%">{escape(name)}</span>' for name, count in sections)
     return (
         f'<div class="plot" role="img" aria-label="{escape(label)}"><div class="axis">{"".join(axis)}</div>'
         f'<svg width="100%" height="{height_px}" viewBox="0 0 {num_frames} {height_px}" preserveAspectRatio="none">'

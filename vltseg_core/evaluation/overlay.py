@@ -19,9 +19,7 @@ _CAPTION_BACKGROUND = (24, 26, 30)
 _CAPTION_COLOUR = (235, 237, 240)
 
 
-def blend(
-    image: NDArray[np.uint8], labels: NDArray[np.uint8], classes: ClassTable, opacity: float = 0.55
-) -> NDArray[np.uint8]:
+def blend(image: NDArray[np.uint8], labels: NDArray[np.uint8], classes: ClassTable, opacity: float = 0.55) -> NDArray[np.uint8]:
     """The image with its labels' colours over it, uint8 [H, W, 3] RGB; pixels without a class keep the image.
 
     opacity: 0 (image only) to 1 (colours only). Raises InputError where image and labels differ in size.
@@ -78,8 +76,6 @@ def with_legend(
     strip = Image.new("RGB", (width, (row + 1) * row_px + 4), _CAPTION_BACKGROUND)
     draw = ImageDraw.Draw(strip)
     for left, top, name, colour in places:
-        draw.rectangle(
-            (left, top + row_px // 4, left + row_px * 3 // 5, top + row_px - row_px // 7), colour, _CAPTION_COLOUR
-        )
+        draw.rectangle((left, top + row_px // 4, left + row_px * 3 // 5, top + row_px - row_px // 7), colour, _CAPTION_COLOUR)
         draw.text((left + row_px - 3, top + row_px // 2 + 1), name, _CAPTION_COLOUR, font, anchor="lm")
     return np.concatenate([image, np.asarray(strip)])

@@ -181,9 +181,7 @@ def _section_results(section: SectionResult, classes: ClassTable) -> dict[str, A
     return figures
 
 
-def _class_rows(
-    columns: Sequence[SectionResult], classes: ClassTable
-) -> list[tuple[str, tuple[int, int, int], list[float]]]:
+def _class_rows(columns: Sequence[SectionResult], classes: ClassTable) -> list[tuple[str, tuple[int, int, int], list[float]]]:
     """Name, colour and IoU by column of every class that occurs in any ground truth."""
     missing = np.full(len(classes), np.nan)
     table = [column.confusion.iou() if column.confusion is not None else missing for column in columns]

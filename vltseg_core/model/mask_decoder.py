@@ -57,9 +57,7 @@ class MaskDecoder(nn.Module):
     over the classes, so that no threshold says what is inside.
     """
 
-    def __init__(
-        self, config: MaskDecoderConfig, *, width: int, mask_width: int, num_classes: int, embedding_width: int
-    ) -> None:
+    def __init__(self, config: MaskDecoderConfig, *, width: int, mask_width: int, num_classes: int, embedding_width: int) -> None:
         super().__init__()
         self.from_text = config.queries == "text"
         num_queries = num_classes if self.from_text else config.num_queries

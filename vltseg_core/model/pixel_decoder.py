@@ -83,9 +83,7 @@ class MultiScaleDeformableAttention(nn.Module):
 class _DeformableLayer(nn.Module):
     def __init__(self, config: PixelDecoderConfig) -> None:
         super().__init__()
-        self.self_attention = MultiScaleDeformableAttention(
-            config.width, config.num_heads, NUM_MEMORY_LEVELS, config.num_points
-        )
+        self.self_attention = MultiScaleDeformableAttention(config.width, config.num_heads, NUM_MEMORY_LEVELS, config.num_points)
         self.attention_norm = nn.LayerNorm(config.width)
         self.feed_forward = FeedForward(config.width, config.ffn_width)
         self.feed_forward_norm = nn.LayerNorm(config.width)

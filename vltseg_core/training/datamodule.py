@@ -122,9 +122,7 @@ class SourcesDataModule(pl.LightningDataModule):
         for name in self.source_names:
             on_disk = name != "demo"
             sources[name] = _ON_DISK[name][0](self.roots[name], "train") if on_disk else self._demo_images()
-        mixed = MixedSources(
-            sources, self.weights, self.augmentation, weather_share=self.weather_share, seed=self.seed
-        )
+        mixed = MixedSources(sources, self.weights, self.augmentation, weather_share=self.weather_share, seed=self.seed)
         return DataLoader(
             mixed,
             batch_size=self.batch_size,

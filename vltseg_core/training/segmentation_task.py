@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vltseg_core.checkpoints import native
 from vltseg_core.checkpoints.class_embeddings import load_class_embeddings
 from vltseg_core.config import preset as network_preset
 from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage
@@ -38,11 +39,11 @@ class SegmentationTask(pl.LightningModule):
     Args:
         preset: name of the network, see `vltseg_core.config.PRESETS`.
         class_embeddings: safetensors file of class embeddings [K, D], or the name of a set that comes with the package.
+        initial_weights: weights file of the same network to start from; None starts from random weights.
         learning_rate: AdamW's, at its highest.
         encoder_rate_factor: the image encoder's learning rate as a multiple of it.
         weight_decay: AdamW's; 0 on norms, biases and embeddings.
         warm_up_steps: steps of linear rise before the polynomial decay (power 0.9, to 0).
-        gradient_clip: largest gradient norm.
         cross_entropy_weight, dice_weight, ptm_weight: weights of the losses; 0 leaves a loss out.
     """
 
@@ -51,6 +52,7 @@ class SegmentationTask(pl.LightningModule):
         preset: str = "tiny",
         class_embeddings: str = "minilm",
         *,
+        initial_weights: str | None = None,
         learning_rate: float = 1e-3,
         encoder_rate_factor: float = 1.0,
         weight_decay: float = 0.05,
@@ -68,6 +70,13 @@ class SegmentationTask(pl.LightningModule):
             )
         self.network.class_embeddings.copy_(load_class_embeddings(class_embeddings, self.network.config))
         config = self.network.config
+        if initial_weights is not None:
+            start = native.load(Path(initial_weights)).network
+            if start.config != config:
+                raise ConfigurationError(
+                    f"'{initial_weights}' is another network than preset '{preset}': start from one of its own"
+                )
+            self.network.load_state_dict(start.state_dict())
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(3, 1, 1), persistent=False)
         self._confusions: list[ConfusionMatrix] = []

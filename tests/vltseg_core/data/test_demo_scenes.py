@@ -47,14 +47,12 @@ def test_labels_and_depth_are_the_same_in_every_condition_and_the_pictures_diffe
 
 def test_every_condition_looks_like_itself() -> None:
     mean = {
-        c: np.mean([DemoSequence(s, condition=c, image_size=SMALL).frame(2).image.mean() for s in range(6)])
-        for c in CONDITIONS
+        c: np.mean([DemoSequence(s, condition=c, image_size=SMALL).frame(2).image.mean() for s in range(6)]) for c in CONDITIONS
     }
     assert mean["night"] < 0.6 * mean["clear"]
     assert mean["rain"] < mean["clear"]
     spread = {
-        c: np.mean([DemoSequence(s, condition=c, image_size=SMALL).frame(2).image.std() for s in range(6)])
-        for c in CONDITIONS
+        c: np.mean([DemoSequence(s, condition=c, image_size=SMALL).frame(2).image.std() for s in range(6)]) for c in CONDITIONS
     }
     assert spread["fog"] < 0.8 * spread["clear"]
 

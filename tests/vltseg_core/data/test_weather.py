@@ -42,23 +42,18 @@ def test_the_same_generator_gives_the_same_picture_and_another_one_another(
     condition: str, street: tuple[np.ndarray, np.ndarray]
 ) -> None:
     image, depth = street
-    first, again, other = (
-        simulate_weather(image, condition, rng=np.random.default_rng(s), depth_m=depth) for s in (3, 3, 4)
-    )
+    first, again, other = (simulate_weather(image, condition, rng=np.random.default_rng(s), depth_m=depth) for s in (3, 3, 4))
     assert np.array_equal(first, again)
     assert np.array_equal(first, other) == (condition == "clear")
 
 
 @pytest.mark.parametrize("condition", ["night", "fog", "rain", "snow"])
-def test_severity_takes_the_picture_further_from_the_clear_one(
-    condition: str, street: tuple[np.ndarray, np.ndarray]
-) -> None:
+def test_severity_takes_the_picture_further_from_the_clear_one(condition: str, street: tuple[np.ndarray, np.ndarray]) -> None:
     image, depth = street
 
     def change(severity: int) -> float:
         pictures = [
-            simulate_weather(image, condition, severity=severity, rng=np.random.default_rng(s), depth_m=depth)
-            for s in range(4)
+            simulate_weather(image, condition, severity=severity, rng=np.random.default_rng(s), depth_m=depth) for s in range(4)
         ]
         return float(np.mean([np.abs(p.astype(int) - image.astype(int)).mean() for p in pictures]))
 

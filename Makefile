@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+# make demo and make test do all their set-up: a virtual environment in .venv, with the ROS 2 wheels from PyPI unless a
+# ROS installation is sourced.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin
+ROS_SOURCED := $(shell [ -n "$$ROS_DISTRO" ] && $(PYTHON) -c 'import rclpy' 2>/dev/null && echo yes)
+EXTRAS := $(if $(ROS_SOURCED),train$(,)dev,ros$(,)train$(,)dev)
+, := ,
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test check format clean
+
+help: ## Show the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY) ## Make .venv with everything in it
+
+$(READY): setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "error: $$($(PYTHON) --version) is too old: install Python 3.10 or newer, or run make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "error: this Python cannot make virtual environments: sudo apt install python3-venv"; exit 1; }
+	@[ -n "$(ROS_SOURCED)" ] || [ "$$(uname -sm)" = "Linux x86_64" ] || \
+		{ echo "error: PyPI has no ROS 2 for $$(uname -sm): install ROS 2 (apt) and source its setup.bash first"; exit 1; }
+	$(PYTHON) -m venv $(if $(ROS_SOURCED),--system-site-packages) $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --editable '.[$(EXTRAS)]' --constraint constraints.txt
+	@touch $@
+
+demo: $(READY) ## Drawn scenes through the real node: overlays, video, bag and report in demo_output/
+	$(BIN)/vltseg demo $(ARGS)
+
+check: $(READY) ## Format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: check ## Checks and tests
+	$(BIN)/python -m pytest $(ARGS)
+
+format: $(READY) ## Format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove .venv and what was built
+	rm -rf $(VENV) build install log *.egg-info .mypy_cache .ruff_cache .pytest_cache demo_output
