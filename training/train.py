@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains a network: python training/train.py RECIPE [--data NAME=FOLDER ...] [--output FOLDER] [--resume] [--model.KEY VALUE ...]."""
+"""Trains a network.
+
+python training/train.py RECIPE [--data NAME=FOLDER ...] [--output FOLDER] [--resume] [--model.KEY VALUE ...]
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_type_hints
 
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.labels import CITYSCAPES, CLASS_TABLES, ClassTable
@@ -137,7 +137,7 @@ def _build(cls: type[T], fields: Mapping[str, Any]) -> T:
         _check_choice(f"key of {cls.__name__}", key, known)
         section = next((t for t in (known[key], *getattr(known[key], "__args__", ())) if dataclasses.is_dataclass(t)), None)
         if section is not None and value is not None:
-            value = _build(section, value)
+            value = _build(cast(type[Any], section), value)
         arguments[key] = tuple(value) if isinstance(value, list) else value
     try:
         return cls(**arguments)
@@ -145,7 +145,8 @@ def _build(cls: type[T], fields: Mapping[str, Any]) -> T:
         raise ConfigurationError(f"{cls.__name__}: {error}") from error
 
 
-_MASK2FORMER = {"pixel_decoder": PixelDecoderConfig("deformable"), "mask_decoder": MaskDecoderConfig("learned")}
+_MASK2FORMER_PIXELS = PixelDecoderConfig("deformable")
+_MASK2FORMER_MASKS = MaskDecoderConfig("learned")
 
 PRESETS: dict[str, VltsegConfig] = {
     config.name: config
@@ -154,13 +155,15 @@ PRESETS: dict[str, VltsegConfig] = {
             name="eva02_clip_l",
             image_encoder=ImageEncoderConfig("vit", "EVA02-L-14", tapped_blocks=(9, 14, 19, 23), drop_path=0.2),
             pixel_text=PixelTextMatchingConfig(embedding_width=768),
-            **_MASK2FORMER,
+            pixel_decoder=_MASK2FORMER_PIXELS,
+            mask_decoder=_MASK2FORMER_MASKS,
         ),
         VltsegConfig(
             name="eva02_clip_b",
             image_encoder=ImageEncoderConfig("vit", "EVA02-B-16", tapped_blocks=(3, 5, 8, 11), drop_path=0.1),
             pixel_text=PixelTextMatchingConfig(embedding_width=512),
-            **_MASK2FORMER,
+            pixel_decoder=_MASK2FORMER_PIXELS,
+            mask_decoder=_MASK2FORMER_MASKS,
         ),
         VltsegConfig(
             name="tiny",

@@ -74,7 +74,7 @@ def read_labels(path: Path) -> NDArray[np.uint8]:
     if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
         found = "nothing that can be read" if labels is None else f"{labels.dtype} {list(labels.shape)}"
         raise InputError(f"label file '{path}' holds {found}, expected one 8-bit channel: check the file")
-    return labels
+    return np.asarray(labels, np.uint8)
 
 
 def pair_files(images_folder: Path, labels_folder: Path) -> list[tuple[Path, Path]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,25 +45,30 @@ class Augmentation:
         if any(pad):
             image = cv2.copyMakeBorder(labelled.image, *pad, cv2.BORDER_REFLECT_101)
             codes = cv2.copyMakeBorder(labelled.codes, *pad, cv2.BORDER_CONSTANT, value=IGNORE)
-            labelled = LabelledImage(image, codes)
-            height, width = codes.shape
+            labelled = _labelled(image, codes)
+            height, width = labelled.codes.shape
         for _ in range(_MAX_CROP_TRIES):
-            top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
+            top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
             codes = labelled.codes[top : top + size, left : left + size]
             counts = np.bincount(codes[codes != IGNORE], minlength=1)
             if counts.sum() > 0 and counts.max() <= self.max_class_share * counts.sum():
                 break
-        return LabelledImage(labelled.image[top : top + size, left : left + size], codes)
+        return LabelledImage(labelled.image[top : top + size, left : left + size], np.asarray(codes, np.uint8))
 
 
 def _rescale(labelled: LabelledImage, scale: float) -> LabelledImage:
     height, width = labelled.codes.shape
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return LabelledImage(
+    return _labelled(
         cv2.resize(labelled.image, size, interpolation=interpolation),
         cv2.resize(labelled.codes, size, interpolation=cv2.INTER_NEAREST),
     )
+
+
+def _labelled(image: NDArray[Any], codes: NDArray[Any]) -> LabelledImage:
+    """What OpenCV gave, as the arrays of bytes that it is."""
+    return LabelledImage(np.asarray(image, np.uint8), np.asarray(codes, np.uint8))
 
 
 def photometric_distortion(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -72,14 +78,14 @@ def photometric_distortion(image: NDArray[np.uint8], rng: np.random.Generator) -
     """
     gain = rng.uniform(0.5, 1.5) if rng.random() < 0.5 else 1.0
     offset = rng.uniform(-32, 32) if rng.random() < 0.5 else 0.0
-    image = cv2.LUT(image, np.clip(np.arange(256) * gain + offset, 0, 255).astype(np.uint8))
+    varied = cv2.LUT(image, np.clip(np.arange(256) * gain + offset, 0, 255).astype(np.uint8))
     changes_saturation, changes_hue = rng.random(2) < 0.5
     if changes_saturation or changes_hue:
-        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+        hsv = cv2.cvtColor(varied, cv2.COLOR_RGB2HSV)
         if changes_saturation:
             saturation = np.clip(np.arange(256) * rng.uniform(0.5, 1.5), 0, 255).astype(np.uint8)
             hsv[..., 1] = saturation[hsv[..., 1]]
         if changes_hue:
             hsv[..., 0] = ((np.arange(256) + rng.integers(-9, 10)) % 180).astype(np.uint8)[hsv[..., 0]]
-        image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
-    return image
+        varied = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    return np.asarray(varied, np.uint8)

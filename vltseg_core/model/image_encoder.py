@@ -6,7 +6,7 @@ B batch, C channels, D width of CLIP's joint embedding, H and W image pixels, P 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import open_clip
 import timm
@@ -56,12 +56,13 @@ class VitImageEncoder(nn.Module):
         """Normalised images float [B, 3, H, W] to maps of [B, C, ceil(H/P), ceil(W/P)]."""
         height, width = images.shape[-2:]
         images = F.pad(images, (0, -width % self.patch_px, 0, -height % self.patch_px))
-        feature_maps = self.trunk.forward_intermediates(
+        feature_maps: list[Tensor] = self.trunk.forward_intermediates(  # type: ignore[assignment]  # intermediates only
             images, indices=list(self.tapped_blocks), norm=False, stop_early=True, intermediates_only=True
         )
         if not (with_embedding and self.embedding_width):
             return EncodedImage(tuple(feature_maps), None)
-        tokens = self.trunk.head(self.trunk.norm(feature_maps[-1].permute(0, 2, 3, 1)))  # [B, h, w, D]
+        last = feature_maps[-1].permute(0, 2, 3, 1)
+        tokens: Tensor = self.trunk.head(self.trunk.norm(last))  # [B, h, w, D]
         return EncodedImage(tuple(feature_maps), tokens.permute(0, 3, 1, 2))
 
 
@@ -74,7 +75,7 @@ def _build_vit(config: ImageEncoderConfig) -> tuple[Eva, int]:
             f"image encoder '{config.model}' is no EVA02-CLIP architecture of open_clip: use 'EVA02-L-14', "
             "'EVA02-L-14-336' or 'EVA02-B-16'"
         )
-    trunk = timm.create_model(
+    trunk: Any = timm.create_model(
         timm_name,
         pretrained=False,
         dynamic_img_size=True,
@@ -94,13 +95,14 @@ class ConvImageEncoder(nn.Module):
         super().__init__()
         if config.model not in timm.list_models():
             raise ConfigurationError(f"'{config.model}' is no architecture of timm {timm.__version__}")
-        self.trunk = timm.create_model(
+        trunk: Any = timm.create_model(
             config.model, pretrained=False, features_only=True, drop_path_rate=config.drop_path, **config.overrides
         )
-        strides = self.trunk.feature_info.reduction()
+        self.trunk = trunk
+        strides = trunk.feature_info.reduction()
         if strides[-NUM_LEVELS:] != [4, 8, 16, 32]:
             raise ConfigurationError(f"'{config.model}' gives maps at strides {strides}, not 4, 8, 16, 32: choose another")
-        self.channels = tuple(self.trunk.feature_info.channels()[-NUM_LEVELS:])
+        self.channels = tuple(trunk.feature_info.channels()[-NUM_LEVELS:])
         self.strides = (4, 8, 16, 32)
         self.embedding_width = 0
 

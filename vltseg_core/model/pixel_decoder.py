@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the feature pyramid to mask features and multi-scale memory.
 
-B batch, C channels, Cm mask channels, L levels, M heads, P points, N tokens of all levels together; levels run from coarse to fine.
+B batch, C channels, Cm mask channels, L levels, M heads, P points, N tokens of all levels together; levels run
+from coarse to fine.
 """
 
 from __future__ import annotations

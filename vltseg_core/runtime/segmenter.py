@@ -45,7 +45,7 @@ class Segmenter:
     ) -> None:
         network = checkpoint.network
         self.classes: ClassTable = network.config.classes
-        self._network: Vltseg | None = network.to(device, devices.DTYPES[precision], memory_format=torch.channels_last).eval()
+        self._network: Vltseg | None = network.to(device, devices.DTYPES[precision]).to(memory_format=torch.channels_last).eval()
         self._device, self._precision, self._input_size, self._window = device, precision, input_size, window
         self._source, self._trained_on, self._config = source, checkpoint.trained_on, network.config
         self._num_parameters = sum(p.numel() for p in network.parameters())

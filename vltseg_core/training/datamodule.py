@@ -101,7 +101,7 @@ class SourcesDataModule(pl.LightningDataModule):
                 raise ConfigurationError(f"unknown data source '{name}': choose from demo, {', '.join(_ON_DISK)}")
         self.batch_size, self.steps_per_epoch, self.num_workers = batch_size, steps_per_epoch, num_workers
         self.num_demo_images, self.num_demo_validation_images = num_demo_images, num_demo_validation_images
-        self.augmentation = Augmentation(crop_size, tuple(scales))
+        self.augmentation = Augmentation(crop_size, (scales[0], scales[1]))
         self.weather_share, self.seed = weather_share, seed
         self.evaluation_sets: dict[str, EvaluationSet] = {}
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -47,6 +48,9 @@ class SegmentationTask(pl.LightningModule):
         cross_entropy_weight, dice_weight, ptm_weight: weights of the losses; 0 leaves a loss out.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         preset: str = "tiny",
@@ -63,11 +67,15 @@ class SegmentationTask(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        self.learning_rate, self.encoder_rate_factor = learning_rate, encoder_rate_factor
+        self.weight_decay, self.warm_up_steps = weight_decay, warm_up_steps
+        self.cross_entropy_weight, self.dice_weight, self.ptm_weight = cross_entropy_weight, dice_weight, ptm_weight
         self.network = Vltseg(network_preset(preset)).to(memory_format=torch.channels_last)
         if not self.network.mask_decoder.from_text:
             raise ConfigurationError(
                 f"network '{preset}' has learned queries, which need a matching loss: choose one with text queries (tiny)"
             )
+        assert self.network.class_embeddings is not None  # text queries have them
         self.network.class_embeddings.copy_(load_class_embeddings(class_embeddings, self.network.config))
         config = self.network.config
         if initial_weights is not None:
@@ -86,7 +94,7 @@ class SegmentationTask(pl.LightningModule):
         return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def training_step(self, batch: TrainingBatch, batch_index: int) -> Tensor:
-        output = self.network(self.normalise(batch.images), with_score_map=self.hparams.ptm_weight > 0)
+        output = self.network(self.normalise(batch.images), with_score_map=self.ptm_weight > 0)
         losses = self.losses(output, batch.codes.long())
         total = torch.stack(list(losses.values())).sum()
         self.log_dict({f"loss/{name}": value for name, value in losses.items()})
@@ -95,7 +103,6 @@ class SegmentationTask(pl.LightningModule):
 
     def losses(self, output: VltsegOutput, codes: Tensor) -> dict[str, Tensor]:
         """Each weighted loss by name. Codes int64 [B, H, W]."""
-        options = self.hparams
         *earlier, final = [prediction.mask_logits for prediction in output.predictions]
         quarter = (final.shape[-2], final.shape[-1])
         half = (2 * quarter[0], 2 * quarter[1])
@@ -106,45 +113,48 @@ class SegmentationTask(pl.LightningModule):
         for mask_logits in earlier:
             cross_entropy = cross_entropy + code_cross_entropy(code_log_probabilities(mask_logits), codes_quarter)
         losses = {
-            "cross_entropy": options.cross_entropy_weight * cross_entropy,
-            "dice": options.dice_weight * segment_dice(final, codes_half),
+            "cross_entropy": self.cross_entropy_weight * cross_entropy,
+            "dice": self.dice_weight * segment_dice(final, codes_half),
         }
-        if output.score_map is not None:
-            logits = output.score_map / self.network.config.pixel_text.temperature
-            codes_embedding = resize_codes(codes, logits.shape[-2:])
+        pixel_text = self.network.config.pixel_text
+        if output.score_map is not None and pixel_text is not None:
+            logits = output.score_map / pixel_text.temperature
+            codes_embedding = resize_codes(codes, (logits.shape[-2], logits.shape[-1]))
             ptm = code_cross_entropy(code_log_probabilities(logits), codes_embedding)
-            losses["ptm"] = options.ptm_weight * ptm
+            losses["ptm"] = self.ptm_weight * ptm
         return losses
 
+    @property
+    def _evaluation_sets(self) -> dict[str, EvaluationSet]:
+        return self.trainer.datamodule.evaluation_sets  # type: ignore[attr-defined]  # Lightning sets it
+
     def on_validation_epoch_start(self) -> None:
-        sets: dict[str, EvaluationSet] = self.trainer.datamodule.evaluation_sets
-        self._confusions = [ConfusionMatrix(len(s.class_names)) for s in sets.values()]
+        self._confusions = [ConfusionMatrix(len(s.class_names)) for s in self._evaluation_sets.values()]
 
     def validation_step(self, labelled: LabelledImage, batch_index: int, dataloader_idx: int = 0) -> None:
         images = torch.from_numpy(labelled.image).permute(2, 0, 1)[None].to(self.device)
         output = self.network(self.normalise(images))
-        scores = semantic_scores(output.predictions[-1], labelled.codes.shape)
+        scores = semantic_scores(output.predictions[-1], (images.shape[-2], images.shape[-1]))
         train_ids = scores.argmax(1)[0].to(torch.uint8).cpu().numpy()
-        evaluation_set = list(self.trainer.datamodule.evaluation_sets.values())[dataloader_idx]
+        evaluation_set = list(self._evaluation_sets.values())[dataloader_idx]
         self._confusions[dataloader_idx].add(evaluation_set.to_truth_classes[train_ids], labelled.codes)
 
     def on_validation_epoch_end(self) -> None:
-        names = list(self.trainer.datamodule.evaluation_sets)
+        names = list(self._evaluation_sets)
         scores = {n: c.mean_iou() for n, c in zip(names, self._confusions, strict=True) if c.num_images}
         self.log_dict({f"miou/{name}": 100 * score for name, score in scores.items()}, prog_bar=True)
         self.log("miou/mean", 100 * float(np.mean(list(scores.values()))))
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        options = self.hparams
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = torch.optim.AdamW(
-            parameter_groups(self.network, options.learning_rate, options.encoder_rate_factor, options.weight_decay)
+            parameter_groups(self.network, self.learning_rate, self.encoder_rate_factor, self.weight_decay)
         )
         num_steps = self.trainer.estimated_stepping_batches
 
         def rate(step: int) -> float:
-            if step < options.warm_up_steps:
-                return (step + 1) / options.warm_up_steps
-            return (1 - (step - options.warm_up_steps) / max(1, num_steps - options.warm_up_steps)) ** 0.9
+            if step < self.warm_up_steps:
+                return (step + 1) / self.warm_up_steps
+            return (1 - (step - self.warm_up_steps) / max(1, num_steps - self.warm_up_steps)) ** 0.9
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights survive the round trip; a file that does not fit is refused with what is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from vltseg_core.checkpoints import native
+from vltseg_core.config import preset
+from vltseg_core.errors import CheckpointError
+from vltseg_core.model.vltseg import Vltseg
+
+
+@pytest.fixture(scope="module")
+def network() -> Vltseg:
+    torch.manual_seed(0)
+    return Vltseg(preset("tiny")).eval()
+
+
+@pytest.fixture
+def parts(network: Vltseg, tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor], dict[str, str]]:
+    """A saved file, its tensors and its header."""
+    path = tmp_path / "network.safetensors"
+    native.save(network, path, trained_on="nothing")
+    with safe_open(path, framework="pt") as weights:
+        return path, {n: weights.get_tensor(n) for n in weights.keys()}, dict(weights.metadata())  # noqa: SIM118
+
+
+def test_a_saved_network_computes_the_same(network: Vltseg, parts: tuple[Path, object, object]) -> None:
+    restored = native.load(parts[0])
+    assert restored.trained_on == "nothing" and restored.network.config == network.config
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected, found = network(images).predictions[-1], restored.network(images).predictions[-1]
+    assert torch.equal(expected.mask_logits, found.mask_logits)
+    assert not list(parts[0].parent.glob(".*partial"))
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not found: give a .safetensors file"):
+        native.load(tmp_path / "none.safetensors")
+
+
+def test_a_truncated_file_is_refused(parts: tuple[Path, object, object]) -> None:
+    path = parts[0]
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(CheckpointError, match="is no safetensors file"):
+        native.load(path)
+
+
+def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
+    save_file({"weight": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(CheckpointError, match="names no format at all in its header, expected vltseg/1"):
+        native.load(tmp_path / "foreign.safetensors")
+
+
+def test_a_missing_or_misshapen_tensor_is_named(parts: tuple[Path, dict[str, torch.Tensor], dict[str, str]]) -> None:
+    path, tensors, header = parts
+    del tensors["mask_decoder.output_norm.weight"]
+    save_file(tensors, path, metadata=header)
+    with pytest.raises(CheckpointError, match=r"mask_decoder.output_norm.weight differ"):
+        native.load(path)
+    tensors["mask_decoder.output_norm.weight"] = torch.zeros(3)
+    save_file(tensors, path, metadata=header)
+    with pytest.raises(CheckpointError, match=r"mask_decoder.output_norm.weight differ"):
+        native.load(path)
+
+
+def test_a_checkpoint_of_other_classes_is_refused(parts: tuple[Path, dict[str, torch.Tensor], dict[str, str]]) -> None:
+    path, tensors, header = parts
+    config = json.loads(header["config"]) | {"class_table": "camvid"}
+    save_file(tensors, path, metadata=header | {"config": json.dumps(config)})
+    with pytest.raises(CheckpointError, match="does not fit network 'tiny'"):
+        native.load(path)
+
+
+def test_a_folder_that_cannot_be_written_is_said(network: Vltseg, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="could not be written"):
+        native.save(network, tmp_path / "missing" / "network.safetensors", trained_on="nothing")

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one door: any image in, labels and confidence of its size out, and one clear sentence for what cannot work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vltseg_core.data.demo_scenes import DemoSequence
+from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError, InputError
+from vltseg_core.evaluation.confusion import ConfusionMatrix
+from vltseg_core.runtime import Segmenter
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return Segmenter.load("tiny", device="cpu")
+
+
+def scene(size: tuple[int, int] = (180, 240), seed: int = 5_000_000) -> np.ndarray:
+    return DemoSequence(seed, image_size=size).frame(30).image
+
+
+def test_sizes_may_differ_and_results_keep_their_order(segmenter: Segmenter) -> None:
+    images = [scene((120, 160)), scene((97, 131)), scene((120, 160), seed=5_000_001)]
+    results = segmenter.segment(images)
+    for image, result in zip(images, results, strict=True):
+        assert result.labels.shape == result.confidence.shape == image.shape[:2]
+        assert result.labels.dtype == result.confidence.dtype == np.uint8
+        assert result.labels.max() < 19
+        alone = segmenter.segment([image])[0]
+        assert (alone.labels == result.labels).mean() > 0.999
+        assert np.abs(alone.confidence.astype(int) - result.confidence).max() <= 1
+
+
+def test_the_bundled_weights_know_a_street(segmenter: Segmenter) -> None:
+    confusion = ConfusionMatrix(19)
+    for seed in range(5_000_000, 5_000_004):
+        frame = DemoSequence(seed).frame(20)
+        confusion.add(segmenter.segment([frame.image])[0].labels, frame.labels)
+    assert confusion.pixel_accuracy() > 0.8
+
+
+def test_confidence_is_higher_where_the_labels_are_right(segmenter: Segmenter) -> None:
+    frame = DemoSequence(5_000_002).frame(20)
+    result = segmenter.segment([frame.image])[0]
+    right = result.labels == frame.labels
+    assert result.confidence[right].mean() > result.confidence[~right].mean() + 20
+
+
+def test_an_input_size_changes_the_work_and_not_the_result_s_size() -> None:
+    image = scene((360, 480))
+    small = Segmenter.load("tiny", device="cpu", input_size=(180, 240))
+    result = small.segment([image])[0]
+    assert result.labels.shape == (360, 480)
+    assert small.describe().input_size == (180, 240)
+
+
+def test_windows_that_cover_the_image_agree_with_the_whole_image(segmenter: Segmenter) -> None:
+    image = scene((160, 320))
+    slid = Segmenter.load("tiny", device="cpu", window_px=160).segment([image])[0]
+    whole = segmenter.segment([image])[0]
+    assert slid.labels.shape == (160, 320)
+    assert (slid.labels == whole.labels).mean() > 0.7
+    large_window = Segmenter.load("tiny", device="cpu", window_px=320).segment([image])[0]
+    assert np.array_equal(large_window.labels, whole.labels)
+
+
+def test_warm_up_and_description(segmenter: Segmenter) -> None:
+    assert 0 < segmenter.warm_up((64, 96)) < 60
+    description = segmenter.describe()
+    assert description.preset == "tiny" and description.device.startswith("cpu") and description.precision == "fp32"
+    assert description.num_parameters <= 6e6 and "CamVid" in description.trained_on
+    assert segmenter.memory_bytes() > 10_000_000
+
+
+def test_a_closed_segmenter_says_so() -> None:
+    segmenter = Segmenter.load("tiny", device="cpu")
+    segmenter.close()
+    segmenter.close()
+    with pytest.raises(DeviceError, match="closed: load a new one"):
+        segmenter.segment([scene()])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (np.zeros((4, 4), np.uint8), r"uint8 \[height, width, 3\] RGB, not uint8 \[4, 4\]"),
+        (np.zeros((4, 4, 3), np.float32), "not float32"),
+        (np.zeros((0, 4, 3), np.uint8), "4x0 pixels has nothing to segment"),
+        ("picture.png", "not str"),
+    ],
+)
+def test_what_is_no_image_is_refused(segmenter: Segmenter, wrong: object, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        segmenter.segment([wrong])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "sentence"),
+    [
+        ({"device": "gpu"}, ConfigurationError, "unknown device 'gpu': use auto, cpu, cuda or cuda:N"),
+        ({"device": "cuda:77"}, DeviceError, "'cuda:77' is not there"),
+        ({"device": "cpu", "precision": "fp16"}, DeviceError, "fp16 needs a GPU"),
+        ({"precision": "int8"}, ConfigurationError, "unknown precision 'int8'"),
+        ({"backend": "onnx"}, ConfigurationError, "unknown backend 'onnx'"),
+        ({"input_size": (8, 640)}, ConfigurationError, "use 32 pixels or more"),
+    ],
+)
+def test_what_this_machine_cannot_do_is_said(options: dict[str, object], error: type[Exception], sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        Segmenter.load("tiny", **options)  # type: ignore[arg-type]
+
+
+def test_a_preset_without_weights_and_an_unknown_name_are_said() -> None:
+    with pytest.raises(CheckpointError, match="'eva02_clip_l' has no weights in this package"):
+        Segmenter.load("eva02_clip_l")
+    with pytest.raises(CheckpointError, match=r"'big' is neither a file nor a preset.*\(tiny\)"):
+        Segmenter.load("big")
+
+
+def test_a_file_that_is_no_checkpoint_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "notes.safetensors"
+    path.write_text("shopping list")
+    with pytest.raises(CheckpointError, match="is no safetensors file"):
+        Segmenter.load(path)
+
+
+def test_labels_do_not_depend_on_the_number_of_threads(segmenter: Segmenter) -> None:
+    image = scene()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    single = segmenter.segment([image])[0].labels
+    torch.set_num_threads(threads)
+    assert (single == segmenter.segment([image])[0].labels).mean() > 0.999

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses on label codes: plain classes as everybody computes them, ambiguous ones as evidence for a set."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+from vltseg_core.data.labelled_images import CODE_MEMBERS, VEHICLE
+from vltseg_core.labels import CITYSCAPES, IGNORE
+from vltseg_core.training.losses import code_cross_entropy, code_log_probabilities, resize_codes, segment_dice
+
+CAR, BUS, SKY = (CITYSCAPES.names.index(name) for name in ("car", "bus", "sky"))
+
+
+def test_for_plain_classes_it_is_cross_entropy() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 19, 5, 7)
+    codes = torch.randint(0, 19, (2, 5, 7))
+    codes[0, 0] = IGNORE
+    expected = F.cross_entropy(logits, codes, ignore_index=IGNORE)
+    assert torch.allclose(code_cross_entropy(code_log_probabilities(logits), codes), expected, atol=1e-6)
+
+
+def test_a_code_s_probability_is_the_sum_over_its_members() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(1, 19, 3, 3)
+    probabilities = code_log_probabilities(logits).exp()
+    softmax = logits.softmax(1)
+    for code, members in enumerate(CODE_MEMBERS):
+        assert torch.allclose(probabilities[:, code], softmax[:, list(members)].sum(1), atol=1e-6)
+
+
+def test_an_ambiguous_pixel_does_not_speak_against_a_member() -> None:
+    logits = torch.zeros(1, 19, 1, 1)
+    logits[0, BUS] = 3.0
+    logits.requires_grad_()
+    code_cross_entropy(code_log_probabilities(logits), torch.tensor([[[VEHICLE]]])).backward()
+    gradient = logits.grad.flatten()
+    assert gradient[BUS] < 0 and gradient[CAR] < 0 and gradient[SKY] > 0
+    sure = torch.full((1, 19, 1, 1), -20.0)
+    sure[0, BUS] = 20.0
+    assert code_cross_entropy(code_log_probabilities(sure), torch.tensor([[[VEHICLE]]])) < 1e-6
+
+
+def test_dice_is_zero_for_the_truth_and_counts_small_segments_as_much() -> None:
+    codes = torch.zeros(1, 20, 20, dtype=torch.long)
+    codes[0, :2, :2] = SKY
+    logits = 40.0 * F.one_hot(codes, 19).permute(0, 3, 1, 2) - 20.0
+    assert segment_dice(code_log_probabilities(logits), codes) < 1e-4
+    only_road = torch.full((1, 19, 20, 20), -20.0)
+    only_road[:, 0] = 20.0
+    dice = segment_dice(code_log_probabilities(only_road), codes)
+    road = 1 - (2 * 396 + 1) / (400 + 396 + 1)
+    sky = 1 - 1 / (4 + 1)
+    assert abs(float(dice) - (road + sky) / 2) < 1e-3
+
+
+def test_ignored_pixels_have_no_gradient() -> None:
+    logits = torch.randn(1, 19, 4, 4, requires_grad=True)
+    codes = torch.randint(0, 19, (1, 4, 4))
+    codes[0, 0] = IGNORE
+    log_probabilities = code_log_probabilities(logits)
+    (code_cross_entropy(log_probabilities, codes) + segment_dice(log_probabilities, codes)).backward()
+    assert logits.grad[0, :, 0].abs().max() == 0 and logits.grad[0, :, 1].abs().max() > 0
+
+
+def test_codes_are_resized_by_the_nearest_pixel() -> None:
+    codes = torch.tensor([[[1, 1, 22, 22], [1, 1, 22, 22], [255, 255, 3, 3], [255, 255, 3, 3]]])
+    assert resize_codes(codes, (2, 2)).tolist() == [[[1, 22], [255, 3]]]
