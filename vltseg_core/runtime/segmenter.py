@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+import vltseg_core.runtime.device as devices
 from vltseg_core.checkpoints import native
 from vltseg_core.checkpoints.native import Checkpoint
 from vltseg_core.config import PRESETS
 from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError, InputError
 from vltseg_core.labels import ClassTable
 from vltseg_core.model.vltseg import Vltseg, semantic_scores
-from vltseg_core.runtime import device as devices
 from vltseg_core.runtime.segmentation import Segmentation, SegmenterDescription
 from vltseg_core.runtime.sliding_window import SlidingWindow
 

@@ -33,6 +33,9 @@ def test_a_run_writes_weights_that_the_segmenter_loads_and_can_go_on(tmp_path: P
     assert "demo scenes" in Segmenter.load(tmp_path / "run/model.safetensors", device="cpu").describe().trained_on
     again = train(recipe, "--output", output, "--trainer.max_steps=4", *SHORT)
     assert again.returncode == 1 and "holds a run already: add --resume" in again.stderr
+    saved_every = "--trainer.max_steps=4"
+    resumed = train(recipe, "--output", output, saved_every, "--resume", *SHORT)
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +44,7 @@ def test_a_run_writes_weights_that_the_segmenter_loads_and_can_go_on(tmp_path: P
         ([], "usage: train.py RECIPE.yaml"),
         (["no.yaml"], "recipe 'no.yaml' not found"),
         (["training/recipes/tiny.yaml", "--data", "camvid"], "--data takes NAME=FOLDER, not 'camvid'"),
-        (["training/recipes/tiny.yaml", "--data", "camvid=/nowhere"], "folder '/nowhere/train/images' is missing"),
+        (["training/recipes/tiny.yaml", "--data", "camvid=/nowhere"], "folder '/nowhere/val/images' is missing"),
         (["training/recipes/tiny.yaml", "--data", "mars=/nowhere"], "unknown data source 'mars'"),
     ],
 )
