@@ -7,7 +7,7 @@ B batch, K classes, G codes, h and w any size; codes are label codes (see `vltse
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vltseg_core.data.labelled_images import CODE_MEMBERS
@@ -25,10 +25,39 @@ def code_log_probabilities(class_logits: Tensor) -> Tensor:
     return torch.cat((log_probabilities, *ambiguous), dim=1)
 
 
-def code_cross_entropy(log_probabilities: Tensor, codes: Tensor) -> Tensor:
-    """Mean negative log-probability [B, G, h, w] of each pixel's code, int64 [B, h, w], 255 not counted."""
-    total = F.nll_loss(log_probabilities, codes, ignore_index=IGNORE, reduction="sum")
-    return total / (codes != IGNORE).sum().clamp(min=1)
+def code_cross_entropy(log_probabilities: Tensor, codes: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean negative log-probability [B, G, h, w] of each pixel's code, int64 [B, h, w], 255 not counted.
+
+    weights: of each code [G]; the mean is then the weighted one. None weighs all alike.
+    """
+    total = F.nll_loss(log_probabilities, codes, weight=weights, ignore_index=IGNORE, reduction="sum")
+    counted = codes[codes != IGNORE]
+    mass = torch.ones_like(counted).sum() if weights is None else weights[counted].sum()
+    return total / mass.clamp(min=1e-6)
+
+
+class CodeFrequencies(nn.Module):
+    """Running share of each label code among the pixels seen, for weights that let rare classes count.
+
+    momentum: how much of the past is kept at each update.
+    """
+
+    shares: Tensor
+
+    def __init__(self, momentum: float = 0.99) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("shares", torch.full((len(CODE_MEMBERS),), 1 / len(CODE_MEMBERS)))
+
+    def update(self, codes: Tensor) -> None:
+        """Take in the codes of a batch, int64 [B, H, W]."""
+        counts = torch.bincount(codes[codes != IGNORE], minlength=len(self.shares)).float()
+        if counts.sum() > 0:
+            self.shares.lerp_(counts / counts.sum(), 1 - self.momentum)
+
+    def weights(self, exponent: float) -> Tensor:
+        """(mean share / share) to the power of `exponent`, at most 10, float [G]; 0 gives all the weight 1."""
+        return (self.shares.mean() / self.shares.clamp(min=1e-6)).pow(exponent).clamp(max=10.0)
 
 
 def segment_dice(log_probabilities: Tensor, codes: Tensor) -> Tensor:

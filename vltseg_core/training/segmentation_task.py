@@ -21,7 +21,7 @@ from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput, semantic_scores
-from vltseg_core.training.losses import code_cross_entropy, code_log_probabilities, resize_codes, segment_dice
+from vltseg_core.training.losses import CodeFrequencies, code_cross_entropy, code_log_probabilities, resize_codes, segment_dice
 
 
 class TrainingBatch(NamedTuple):
@@ -45,6 +45,8 @@ class SegmentationTask(pl.LightningModule):
         encoder_rate_factor: the image encoder's learning rate as a multiple of it.
         weight_decay: AdamW's; 0 on norms, biases and embeddings.
         warm_up_steps: steps of linear rise before the polynomial decay (power 0.9, to 0).
+        class_balance: how much more a rare code's pixels weigh in the final cross-entropy: (mean share / share) to this power.
+        auxiliary_weight: weight of the earlier layers' cross-entropy against the final one's.
         cross_entropy_weight, dice_weight, ptm_weight: weights of the losses; 0 leaves a loss out.
     """
 
@@ -61,6 +63,8 @@ class SegmentationTask(pl.LightningModule):
         encoder_rate_factor: float = 1.0,
         weight_decay: float = 0.05,
         warm_up_steps: int = 150,
+        class_balance: float = 0.0,
+        auxiliary_weight: float = 1.0,
         cross_entropy_weight: float = 2.0,
         dice_weight: float = 1.0,
         ptm_weight: float = 1.0,
@@ -69,6 +73,8 @@ class SegmentationTask(pl.LightningModule):
         self.save_hyperparameters()
         self.learning_rate, self.encoder_rate_factor = learning_rate, encoder_rate_factor
         self.weight_decay, self.warm_up_steps = weight_decay, warm_up_steps
+        self.class_balance, self.auxiliary_weight = class_balance, auxiliary_weight
+        self.code_frequencies = CodeFrequencies()
         self.cross_entropy_weight, self.dice_weight, self.ptm_weight = cross_entropy_weight, dice_weight, ptm_weight
         self.network = Vltseg(network_preset(preset)).to(memory_format=torch.channels_last)
         if not self.network.mask_decoder.from_text:
@@ -109,9 +115,14 @@ class SegmentationTask(pl.LightningModule):
         codes_quarter = resize_codes(codes, quarter)
         codes_half = resize_codes(codes, half)
         final = code_log_probabilities(F.interpolate(final, size=half, mode="bilinear", align_corners=False))
-        cross_entropy = code_cross_entropy(final, codes_half)
+        weights = None
+        if self.class_balance > 0:
+            self.code_frequencies.update(codes_quarter)
+            weights = self.code_frequencies.weights(self.class_balance)
+        cross_entropy = code_cross_entropy(final, codes_half, weights)
         for mask_logits in earlier:
-            cross_entropy = cross_entropy + code_cross_entropy(code_log_probabilities(mask_logits), codes_quarter)
+            auxiliary = code_cross_entropy(code_log_probabilities(mask_logits), codes_quarter, weights)
+            cross_entropy = cross_entropy + self.auxiliary_weight * auxiliary
         losses = {
             "cross_entropy": self.cross_entropy_weight * cross_entropy,
             "dice": self.dice_weight * segment_dice(final, codes_half),
