@@ -7,8 +7,11 @@ VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 ROS_SOURCED := $(shell [ -n "$$ROS_DISTRO" ] && $(PYTHON) -c 'import rclpy' 2>/dev/null && echo yes)
-EXTRAS := $(if $(ROS_SOURCED),train$(,)dev,ros$(,)train$(,)dev)
-, := ,
+ifeq ($(ROS_SOURCED),yes)
+EXTRAS := train,dev
+else
+EXTRAS := ros,train,dev
+endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup demo test check format clean
