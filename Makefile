@@ -21,7 +21,7 @@ help: ## Show the commands
 
 setup: $(READY) ## Make .venv with everything in it
 
-$(READY): setup.py constraints.txt
+$(READY): setup.py constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "error: $$($(PYTHON) --version) is too old: install Python 3.10 or newer, or run make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
