@@ -63,7 +63,7 @@ setup(
     entry_points={
         "console_scripts": [
             "vltseg = vltseg_ros.cli:main",
-            "segmentation_node = vltseg_ros.segmentation_node:main",
+            "segmentation_node = vltseg_ros.node_command:main",
         ]
     },
     zip_safe=False,

@@ -12,6 +12,5 @@ def require_ros() -> None:
         import rclpy  # noqa: F401
     except ImportError as error:
         raise ConfigurationError(
-            f"ROS 2 is missing ({error}): source a ROS 2 installation, or install its wheels with "
-            "pip install ros-kilted-rclpy ros-kilted-sensor-msgs ros-kilted-lifecycle-msgs ros-kilted-rmw-fastrtps-cpp"
+            f"ROS 2 is missing ({error}): source a ROS 2 installation, or install its wheels with pip install 'vltseg_ros[ros]'"
         ) from error
