@@ -58,7 +58,13 @@ def main() -> None:
     print("\n| measured on | images | classes | mIoU % | pixel accuracy % |\n| --- | --- | --- | --- | --- |")
     for name, confusion in confusions.items():
         num_classes = int(np.isfinite(confusion.iou()).sum())
-        row = (name, confusion.num_images, num_classes, f"{100 * confusion.mean_iou():.1f}", f"{100 * confusion.pixel_accuracy():.1f}")
+        row = (
+            name,
+            confusion.num_images,
+            num_classes,
+            f"{100 * confusion.mean_iou():.1f}",
+            f"{100 * confusion.pixel_accuracy():.1f}",
+        )
         print("| " + " | ".join(map(str, row)) + " |")
     names = sets["drawn, clear"].class_names
     print("\n| class | " + " | ".join(confusions) + " |\n| --- |" + " --- |" * len(confusions))

@@ -67,11 +67,12 @@ def generate_launch_description() -> LaunchDescription:
     """Arguments, the environment for large images, the node and, if wanted, RViz."""
     profile = str(SHARE / "config" / "fastdds_large_images.xml")
     declared = [DeclareLaunchArgument(name, default_value=value, description=text) for name, value, text in ARGUMENTS]
-    use_profile = IfCondition(LaunchConfiguration("fastdds_profile"))
-    variables = [
-        SetEnvironmentVariable(name, os.environ.get(name, profile), condition=use_profile)
-        for name in ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-    ]
+    # Fast DDS 2, which Jazzy and older have, knows the variable by its older name.
+    is_older = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+    variable = "FASTRTPS_DEFAULT_PROFILES_FILE" if is_older else "FASTDDS_DEFAULT_PROFILES_FILE"
+    environment = SetEnvironmentVariable(
+        variable, os.environ.get(variable, profile), condition=IfCondition(LaunchConfiguration("fastdds_profile"))
+    )
     rviz = Node(
         package="rviz2",
         executable="rviz2",
@@ -79,4 +80,4 @@ def generate_launch_description() -> LaunchDescription:
         arguments=["-d", str(SHARE / "config" / "vltseg.rviz")],
         condition=IfCondition(LaunchConfiguration("rviz")),
     )
-    return LaunchDescription([*declared, *variables, OpaqueFunction(function=start_node), rviz])
+    return LaunchDescription([*declared, environment, OpaqueFunction(function=start_node), rviz])

@@ -28,7 +28,9 @@ def explain_silence(node: Node, topic: str, message_type: str, seconds: float) -
             "of this package on the camera's side too (FASTDDS_DEFAULT_PROFILES_FILE)"
         )
     others = sorted(
-        name for name, types in node.get_topic_names_and_types() if message_type in types and "/semantic/" not in name
+        name
+        for name, types in node.get_topic_names_and_types()
+        if message_type in types and "/semantic/" not in name and node.count_publishers(name)
     )
-    where = f"images are published on {', '.join(others)}: remap one of these" if others else "and no camera publishes at all"
-    return f"{silent}: nobody publishes there; {where}"
+    where = f"images are published on {', '.join(others)}: remap one of these" if others else "no camera publishes at all"
+    return f"{silent}: nobody publishes there, and {where}"

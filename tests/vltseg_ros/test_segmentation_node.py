@@ -278,6 +278,11 @@ def test_silence_names_the_topic_and_the_cameras_that_there_are(start: Any, peer
     assert status.level == DiagnosticStatus.WARN and "no frame on '/image'" in status.message and "remap" in status.message
 
 
+def test_silence_without_any_camera_says_so(start: Any, peer: Any, diagnostics: Any) -> None:
+    start("-p", "diagnostics_period_s:=0.2", "-p", "input_timeout_s:=0.5")
+    diagnostics(lambda s: "nobody publishes there, and no camera publishes at all" in s.message)
+
+
 def test_silence_on_a_topic_of_another_type_says_so(start: Any, peer: Any, diagnostics: Any) -> None:
     peer.node.create_publisher(CompressedImage, "/image", BEST_EFFORT)
     start("-p", "diagnostics_period_s:=0.2", "-p", "input_timeout_s:=0.5")
