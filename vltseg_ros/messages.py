@@ -136,7 +136,7 @@ def _by_cv_bridge(message: Image) -> NDArray[np.uint8]:
         raise unknown from None
     try:
         picture = CvBridge().imgmsg_to_cv2(message, "rgb8")
-    except (CvBridgeError, KeyError, ValueError, TypeError, RuntimeError, cv2.error):
+    except (CvBridgeError, AttributeError, LookupError, ValueError, TypeError, RuntimeError, cv2.error):
         raise unknown from None
     if picture.shape != (message.height, message.width, 3) or picture.dtype != np.uint8:
         raise unknown

@@ -23,7 +23,6 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 
 from vltseg_core.errors import VltsegError
@@ -88,6 +87,9 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         except VltsegError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
+        except Exception as error:  # rclpy would swallow it: said here, then handled as a lifecycle error
+            self.get_logger().error(f"configure failed: {type(error).__name__}: {error}")
+            raise
         self._settings, self._segmenter = settings, segmenter
         self._outputs = {c: MaskPublishers(self, c, segmenter.classes) for c in settings.camera_names}
         description = segmenter.describe()
@@ -226,8 +228,9 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             return None
 
     def _age_s(self, header: Any) -> float:
-        clock = self.get_clock()
-        return (clock.now() - Time.from_msg(header.stamp, clock_type=clock.clock_type)).nanoseconds / 1e9
+        """Seconds since the stamp, by the node's clock; any stamp that a message can hold, negative ones too."""
+        stamp_ns = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+        return (self.get_clock().now().nanoseconds - stamp_ns) / 1e9
 
     def _warn(self, sentence: str) -> None:
         self.get_logger().warning(sentence, throttle_duration_sec=_LOG_PERIOD_S)

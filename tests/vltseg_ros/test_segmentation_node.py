@@ -143,7 +143,7 @@ def diagnostics(peer: Any) -> Callable[[Callable[[DiagnosticStatus], bool]], Dia
     return wait
 
 
-@pytest.mark.parametrize("stamp", [(0, 0), (1, 2), (2**31 - 1, 999_999_999)])
+@pytest.mark.parametrize("stamp", [(0, 0), (1, 2), (2**31 - 1, 999_999_999), (-(2**31), 2**32 - 1)])
 def test_a_mask_carries_the_image_s_stamp_frame_and_size(start: Any, peer: Any, stamp: tuple[int, int]) -> None:
     start()
     mask = Conversation(peer, "/image", "/semantic/labels").ask(image_message(42, (5, 7), stamp=stamp))
@@ -159,6 +159,12 @@ def test_full_hd_images_arrive_and_are_answered(start: Any, peer: Any) -> None:
     for number in range(5):
         mask = talk.ask(image_message(number, (1080, 1920), stamp=(number, 0)))
         assert mask.header.stamp.sec == number and len(mask.data) == 1080 * 1920 and mask.data[-1] == number
+
+
+def test_a_4k_image_arrives_and_is_answered(start: Any, peer: Any) -> None:
+    start()
+    mask = Conversation(peer, "/image", "/semantic/labels").ask(image_message(7, (2160, 3840)), 20)
+    assert (mask.height, mask.width) == (2160, 3840) and mask.data[-1] == 7
 
 
 def test_the_newest_frame_wins_and_older_ones_are_counted(

@@ -36,6 +36,12 @@ def test_sizes_may_differ_and_results_keep_their_order(segmenter: Segmenter) -> 
         assert np.abs(alone.confidence.astype(int) - result.confidence).max() <= 1
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (3, 900), (33, 31)])
+def test_images_of_any_shape_are_taken(segmenter: Segmenter, size: tuple[int, int]) -> None:
+    result = segmenter.segment([np.full((*size, 3), 90, np.uint8)])[0]
+    assert result.labels.shape == result.confidence.shape == size
+
+
 def test_the_bundled_weights_know_a_street(segmenter: Segmenter) -> None:
     confusion = ConfusionMatrix(19)
     for seed in range(5_000_000, 5_000_004):
