@@ -28,6 +28,7 @@ class ImageEncoderConfig:
     tapped_blocks: the ViT blocks whose outputs make the feature pyramid, finest level first.
     drop_path: stochastic depth rate in training.
     attention_inner_norm: the LayerNorm before a ViT block's output projection (EVA-CLIP's sub-LN).
+    joint_embedding: whether a ViT has CLIP's norm and projection to the joint space, which pixel-text matching needs.
     trained_size: side in pixels of the square that the position embedding was trained for.
     overrides: further keyword arguments for the timm constructor.
     """
@@ -37,6 +38,7 @@ class ImageEncoderConfig:
     tapped_blocks: tuple[int, ...] = ()
     drop_path: float = 0.0
     attention_inner_norm: bool = True
+    joint_embedding: bool = True
     trained_size: int = 224
     overrides: Mapping[str, Any] = field(default_factory=dict)
 

@@ -85,7 +85,10 @@ def _build_vit(config: ImageEncoderConfig) -> tuple[Eva, int]:
         scale_attn_inner=config.attention_inner_norm,
         **config.overrides,
     )
-    return trunk, clip["embed_dim"]
+    if config.joint_embedding:
+        return trunk, clip["embed_dim"]
+    trunk.norm, trunk.head = nn.Identity(), nn.Identity()
+    return trunk, 0
 
 
 class ConvImageEncoder(nn.Module):

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Published checkpoints compute what the published network computes; anything else is refused with the reason.
+
+tests/parity holds a small checkpoint in the published form with random weights, and what the published network computes
+from it.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vltseg_core.checkpoints import native, published
+from vltseg_core.errors import CheckpointError
+from vltseg_core.model.vltseg import Vltseg, semantic_scores
+
+PARITY = Path(__file__).parents[2] / "parity"
+
+
+@pytest.fixture(scope="module")
+def network() -> Vltseg:
+    return published.convert(PARITY / "mini.pth")
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, np.ndarray]:
+    with np.load(PARITY / "mini.npz") as arrays:
+        return dict(arrays)
+
+
+def normalised(network: Vltseg, image: np.ndarray) -> torch.Tensor:
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (network.config.mean, network.config.std))
+    return (torch.from_numpy(image).float() - mean) / std
+
+
+def largest_relative_difference(found: torch.Tensor, expected: np.ndarray) -> float:
+    return float(np.abs(found.numpy() - expected).max() / np.abs(expected).max())
+
+
+def test_the_network_computes_what_the_published_one_does(network: Vltseg, reference: dict[str, np.ndarray]) -> None:
+    images = normalised(network, reference["image"])
+    with torch.inference_mode():
+        pyramid = network.feature_pyramid(network.image_encoder(images).feature_maps)
+        prediction = network(images).predictions[-1]
+        scores = semantic_scores(prediction, (112, 112))
+    assert largest_relative_difference(pyramid[3], reference["feat3"]) < 1e-4
+    assert np.allclose([float(m.mean()) for m in pyramid], reference["feats0_mean"], atol=1e-5)
+    assert largest_relative_difference(prediction.class_logits, reference["cls"]) < 1e-4
+    assert largest_relative_difference(prediction.mask_logits, reference["masks"]) < 1e-4
+    assert (
+        float((scores - torch.from_numpy(reference["semantic"])).abs().div(torch.from_numpy(reference["semantic"])).max()) < 1e-4
+    )
+    assert np.array_equal(scores.argmax(1).numpy(), reference["labels"])
+
+
+def test_a_converted_checkpoint_survives_the_native_format(
+    network: Vltseg, reference: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    native.save(network, tmp_path / "mini.safetensors", trained_on="random weights")
+    restored = native.load(tmp_path / "mini.safetensors").network
+    images = normalised(restored, reference["image"])
+    with torch.inference_mode():
+        assert torch.equal(network(images).predictions[-1].mask_logits, restored(images).predictions[-1].mask_logits)
+
+
+@pytest.mark.parametrize("size", [(112, 224), (140, 98), (113, 87)])
+def test_other_sizes_than_the_training_crop_are_taken(network: Vltseg, size: tuple[int, int]) -> None:
+    with torch.inference_mode():
+        prediction = network(torch.randn(1, 3, *size)).predictions[-1]
+    assert semantic_scores(prediction, size).shape == (1, 19, *size)
+    assert torch.isfinite(prediction.mask_logits).all()
+
+
+def test_every_key_of_the_full_size_network_is_understood() -> None:
+    shapes = json.loads((PARITY / "published_checkpoint_keys.json").read_text())
+    tensors = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    config = published._configuration(tensors, Path("full.pth"))
+    encoder = config.image_encoder
+    assert (encoder.trained_size, encoder.tapped_blocks, encoder.overrides["num_heads"]) == (224, (9, 14, 19, 23), 16)
+    assert (config.pixel_decoder.width, config.pixel_decoder.num_layers, config.pixel_decoder.num_heads) == (256, 6, 8)
+    assert (config.mask_decoder.num_queries, config.mask_decoder.num_layers, config.mask_decoder.ffn_width) == (100, 9, 2048)
+    with torch.device("meta"):
+        expected = Vltseg(config).state_dict()
+    converted = published._renamed(tensors)
+    assert {name: list(t.shape) for name, t in converted.items()} == {name: list(t.shape) for name, t in expected.items()}
+
+
+def rewritten(tmp_path: Path, change: object) -> Path:
+    content = torch.load(PARITY / "mini.pth", weights_only=True)
+    change(content["state_dict"])  # type: ignore[operator]
+    torch.save(content, tmp_path / "changed.pth")
+    return tmp_path / "changed.pth"
+
+
+def test_a_missing_and_an_unknown_key_are_listed(tmp_path: Path) -> None:
+    def change(state: dict[str, torch.Tensor]) -> None:
+        del state["decode_head.pixel_decoder.mask_feature.bias"]
+        state["backbone.extra"] = torch.zeros(1)
+
+    with pytest.raises(CheckpointError, match=r"missing pixel_decoder.mask_feature_conv.bias; unknown image_encoder.trunk.extra"):
+        published.convert(rewritten(tmp_path, change))
+
+
+def test_another_rotary_table_is_refused(tmp_path: Path) -> None:
+    def change(state: dict[str, torch.Tensor]) -> None:
+        state["backbone.rope.freqs_cos"] = state["backbone.rope.freqs_cos"] + 0.1
+
+    with pytest.raises(CheckpointError, match="backbone.rope.freqs_cos is another rotary table"):
+        published.convert(rewritten(tmp_path, change))
+
+
+def test_other_numbers_of_classes_are_refused(tmp_path: Path) -> None:
+    def change(state: dict[str, torch.Tensor]) -> None:
+        state["decode_head.cls_embed.weight"] = torch.zeros(8, 32)
+
+    with pytest.raises(CheckpointError, match=r"tells 7 classes apart, known are 19 \(cityscapes\), 11 \(camvid\)"):
+        published.convert(rewritten(tmp_path, change))
+
+
+class Bomb:
+    """What a stranger's pickle may hold."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return open, ("bomb_went_off",)
+
+
+@pytest.mark.parametrize("kind", ["code", "truncated", "text", "empty", "list", "missing"])
+def test_what_is_no_checkpoint_is_refused(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "wrong.pth"
+    if kind == "code":
+        torch.save({"state_dict": {"weight": Bomb()}}, path)
+    elif kind == "truncated":
+        path.write_bytes((PARITY / "mini.pth").read_bytes()[:100_000])
+    elif kind == "list":
+        torch.save([1, 2], path)
+    elif kind != "missing":
+        path.write_bytes(b"" if kind == "empty" else b"shopping list")
+    with pytest.raises(CheckpointError, match=r"wrong\.pth'"):
+        published.convert(path)
+    assert not (tmp_path / "bomb_went_off").exists()
+
+
+def test_a_pickle_of_the_old_form_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "old.pth"
+    path.write_bytes(pickle.dumps({"state_dict": Bomb()}))
+    with pytest.raises(CheckpointError, match="cannot be read as plain weights"):
+        published.convert(path)
