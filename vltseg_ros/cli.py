@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from vltseg_core.errors import VltsegError
+from vltseg_ros.checkpoint_commands import convert, fetch
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from vltseg_ros.demo import DemoOutcome, DemoSettings
 
 _INTERRUPTED, _TERMINATED = 130, 143
@@ -30,6 +29,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+app.command()(convert)
+app.command()(fetch)
 
 
 class LabelSpaceName(str, Enum):
@@ -167,10 +170,11 @@ def demo(
 
 def _run_with_progress(settings: DemoSettings) -> DemoOutcome:
     from vltseg_ros.demo import run_demo
+    from vltseg_ros.progress_bar import progress_bar
 
     before = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
-        with _progress() as progress:
+        with progress_bar() as progress:
             return run_demo(settings, progress)
     except KeyboardInterrupt:
         print(f"\nvltseg: stopped; what was recorded so far is in '{settings.output}'", file=sys.stderr)
@@ -181,19 +185,6 @@ def _run_with_progress(settings: DemoSettings) -> DemoOutcome:
 
 def _on_sigterm(number: int, frame: object) -> NoReturn:
     sys.exit(_TERMINATED)
-
-
-def _progress() -> Progress:
-    from rich import progress as bars
-
-    return bars.Progress(
-        bars.TextColumn("{task.description:<30}"),
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        bars.TimeElapsedColumn(),
-        bars.TextColumn("left"),
-        bars.TimeRemainingColumn(),
-    )
 
 
 def _print_outcome(outcome: DemoOutcome) -> None:

@@ -89,10 +89,9 @@ def read_published(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"checkpoint '{path}' not found: give a published .pth file")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except _READING_ERRORS as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except _READING_ERRORS as error:  # torch's own sentence advises to run the file's code: not passed on
         raise CheckpointError(
-            f"checkpoint '{path}' cannot be read as plain weights ({reason}): it is damaged, no torch file, or holds code; "
+            f"checkpoint '{path}' cannot be read as plain weights: it is damaged, no torch file, or holds code; "
             "download it again from its publisher"
         ) from error
     state = content.get("state_dict") if isinstance(content, dict) else None

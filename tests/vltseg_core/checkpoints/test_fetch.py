@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Downloads against a local server that cuts, truncates, corrupts and forgets; what arrives is converted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from vltseg_core.checkpoints import native
+from vltseg_core.checkpoints.download import RemoteFile, download, record_file
+from vltseg_core.checkpoints.fetch import accept_licence, fetch
+from vltseg_core.errors import CheckpointError, ConfigurationError
+
+MINI = (Path(__file__).parents[2] / "parity" / "mini.pth").read_bytes()
+NAME = "vltseg_checkpoint_cityscapes_1.pth"
+
+
+class Server:
+    """Serves one record with one file, as badly as it is told to.
+
+    cut_after: bytes of each answer after which the connection breaks. knows_ranges: whether it goes on where asked.
+    content: what it sends; the record always describes the real file.
+    """
+
+    def __init__(self) -> None:
+        self.cut_after: int | None = None
+        self.knows_ranges = True
+        self.content = MINI
+        self.record: bytes | None = None
+        self.ranges: list[str] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if self.path == "/record":
+                    self._send(200, server.record or server.describe())
+                    return
+                wanted = self.headers.get("Range", "")
+                server.ranges.append(wanted)
+                start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and server.knows_ranges else 0
+                if start >= len(server.content):
+                    self._send(416, b"")
+                    return
+                self._send(206 if start else 200, server.content[start:], server.cut_after)
+
+            def _send(self, status: int, body: bytes, cut_after: int | None = None) -> None:
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[:cut_after])
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        self.httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.httpd.server_port}"
+        threading.Thread(target=self.httpd.serve_forever, daemon=True).start()
+
+    def describe(self) -> bytes:
+        checksum = f"md5:{hashlib.md5(MINI).hexdigest()}"
+        described = {"key": NAME, "size": len(MINI), "checksum": checksum, "links": {"self": f"{self.url}/file"}}
+        return json.dumps({"files": [described]}).encode()
+
+    @property
+    def file(self) -> RemoteFile:
+        return record_file(f"{self.url}/record", NAME)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.httpd.shutdown()
+
+
+def test_a_whole_file_arrives_with_progress(server: Server, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    download(server.file, tmp_path / "f.pth", lambda done, total: seen.append((done, total)))
+    assert (tmp_path / "f.pth").read_bytes() == MINI
+    assert seen[-1] == (len(MINI), len(MINI)) and seen == sorted(seen)
+    assert [p.name for p in tmp_path.iterdir()] == ["f.pth"]
+
+
+def test_a_connection_that_breaks_again_and_again_is_gone_on_with(server: Server, tmp_path: Path) -> None:
+    server.cut_after = len(MINI) // 5
+    download(server.file, tmp_path / "f.pth", lambda done, total: None)
+    assert (tmp_path / "f.pth").read_bytes() == MINI
+    assert len(server.ranges) >= 5 and server.ranges[1] == f"bytes={len(MINI) // 5}-"
+
+
+def test_an_earlier_broken_download_is_gone_on_with(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "f.pth.part").write_bytes(MINI[:1_000_000])
+    download(server.file, tmp_path / "f.pth", lambda done, total: None)
+    assert (tmp_path / "f.pth").read_bytes() == MINI and server.ranges == ["bytes=1000000-"]
+
+
+def test_a_server_without_ranges_is_taken_from_the_start(server: Server, tmp_path: Path) -> None:
+    server.knows_ranges = False
+    (tmp_path / "f.pth.part").write_bytes(MINI[:1_000_000])
+    download(server.file, tmp_path / "f.pth", lambda done, total: None)
+    assert (tmp_path / "f.pth").read_bytes() == MINI
+
+
+def test_a_server_that_sends_nothing_more_is_given_up_and_what_came_is_kept(server: Server, tmp_path: Path) -> None:
+    server.content = MINI[:500_000]
+    with pytest.raises(CheckpointError, match=r"broke off at \d+ of \d+ bytes .*it goes on from there"):
+        download(server.file, tmp_path / "f.pth", lambda done, total: None)
+    assert not (tmp_path / "f.pth").exists()
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1] + b"x", lambda b: b + b"more"])
+def test_damaged_content_is_deleted_and_never_gets_its_name(server: Server, tmp_path: Path, damage: object) -> None:
+    server.content = damage(MINI)  # type: ignore[operator]
+    with pytest.raises(CheckpointError, match="deleted; run the command again"):
+        download(server.file, tmp_path / "f.pth", lambda done, total: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("record", [b"<html>", b"{}", b'{"files": [{"key": 1}]}', b"[]"])
+def test_a_record_that_makes_no_sense_is_said(server: Server, record: bytes) -> None:
+    server.record = record
+    with pytest.raises(CheckpointError, match="gives no list of files"):
+        record_file(f"{server.url}/record", NAME)
+
+
+def test_a_file_that_the_record_lacks_is_said(server: Server) -> None:
+    with pytest.raises(CheckpointError, match=f"has no file 'other.pth', it has {NAME}"):
+        record_file(f"{server.url}/record", "other.pth")
+
+
+def test_a_fetched_checkpoint_is_converted_once(server: Server, tmp_path: Path) -> None:
+    accept_licence(tmp_path)
+    weights = fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url=f"{server.url}/record")
+    restored = native.load(weights)
+    assert "Cityscapes, 20,000 iterations" in restored.trained_on and "CC BY-NC 4.0" in restored.trained_on
+    assert not (tmp_path / NAME).exists()
+    again = fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url="http://127.0.0.1:9/none")
+    assert again == weights and len(server.ranges) == 1
+
+
+def test_the_licence_comes_first(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"CC BY-NC 4.0 .*--accept-license"):
+        fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url=f"{server.url}/record")
+    assert server.ranges == []
+
+
+def test_without_a_connection_the_sentence_names_the_file_and_the_folder(tmp_path: Path) -> None:
+    accept_licence(tmp_path)
+    with pytest.raises(CheckpointError, match=f"cannot be reached.*put {NAME} into '{tmp_path}'"):
+        fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url="http://127.0.0.1:9/none")
+    (tmp_path / NAME).write_bytes(MINI)
+    assert native.load(fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url="http://127.0.0.1:9/none"))
+
+
+def test_an_unknown_name_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"'adcd_1': did you mean 'acdc_1'\?"):
+        fetch("adcd_1", tmp_path, lambda done, total: None)

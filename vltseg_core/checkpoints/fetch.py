@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the name of a published checkpoint to a weights file in the cache folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vltseg_core.checkpoints import native, published
+from vltseg_core.checkpoints.download import Progress, download, record_file
+from vltseg_core.checkpoints.published_models import LICENCE, RECORD_URL, published_model, trained_on
+from vltseg_core.errors import CheckpointError, ConfigurationError
+
+
+def cache_folder() -> Path:
+    """Where fetched weights are kept: VLTSEG_CACHE, else vltseg in the user's cache folder."""
+    if own := os.environ.get("VLTSEG_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vltseg"
+
+
+def licence_accepted(folder: Path) -> bool:
+    """Whether the published checkpoints' licence was accepted before."""
+    return (folder / "licence_accepted").is_file()
+
+
+def accept_licence(folder: Path) -> None:
+    """Remember that the licence was accepted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "licence_accepted").write_text(LICENCE + "\n", encoding="utf-8")
+
+
+def fetch(name: str, folder: Path, on_progress: Progress, *, record_url: str = RECORD_URL) -> Path:
+    """The native weights file of a published checkpoint; downloaded and converted unless it is there already.
+
+    A .pth file that somebody put into the folder is taken as well. Raises ConfigurationError for an unknown name or an
+    unaccepted licence, CheckpointError where the file cannot be had: it then says which file to put where.
+    """
+    model = published_model(name)
+    weights = folder / f"{name}.safetensors"
+    if weights.is_file():
+        return weights
+    if not licence_accepted(folder):
+        raise ConfigurationError(f"'{name}' is licensed {LICENCE}: run again with --accept-license if you agree")
+    original = folder / model.file_name
+    if not original.is_file():
+        try:
+            download(record_file(record_url, model.file_name), original, on_progress)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{error}. Without a connection, put {model.file_name} into '{folder}' and run again"
+            ) from error
+    native.save(published.convert(original), weights, trained_on=trained_on(model.file_name))
+    original.unlink()
+    return weights
