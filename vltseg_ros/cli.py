@@ -16,6 +16,7 @@ import typer
 
 from vltseg_core.errors import VltsegError
 from vltseg_ros.checkpoint_commands import convert, fetch
+from vltseg_ros.segment_command import segment
 
 if TYPE_CHECKING:
     from vltseg_ros.demo import DemoOutcome, DemoSettings
@@ -33,6 +34,7 @@ app = typer.Typer(
 
 app.command()(convert)
 app.command()(fetch)
+app.command()(segment)
 
 
 class LabelSpaceName(str, Enum):

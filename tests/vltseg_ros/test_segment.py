@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures to files: the right pixels under the right names, resumed, and one sentence for what cannot be read."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vltseg_core.data.demo_scenes import DemoSequence
+from vltseg_core.evaluation.video import VideoWriter
+from vltseg_core.runtime import Segmenter
+
+
+def vltseg(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vltseg_ros.cli", "segment", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, size in enumerate([(96, 128), (90, 120), (96, 128)]):
+        Image.fromarray(DemoSequence(number, image_size=size).frame(5).image).save(folder / f"street{number}.png")
+    return folder
+
+
+def test_a_folder_becomes_four_folders_of_its_names(pictures: Path, tmp_path: Path) -> None:
+    result = vltseg(str(pictures), "-o", str(tmp_path / "out"), "--device", "cpu", "--batch-size", "2")
+    assert result.returncode == 0, result.stderr
+    for kind in ("labels", "colour", "overlay", "confidence"):
+        assert sorted(p.name for p in (tmp_path / "out" / kind).iterdir()) == [f"street{i}.png" for i in range(3)]
+    image = np.asarray(Image.open(pictures / "street1.png"))
+    segmenter = Segmenter.load("tiny", device="cpu")
+    expected = segmenter.segment([image])[0]
+    labels = np.asarray(Image.open(tmp_path / "out/labels/street1.png"))
+    assert (labels == expected.labels).mean() > 0.999
+    colour = np.asarray(Image.open(tmp_path / "out/colour/street1.png"))
+    assert np.array_equal(colour, segmenter.classes.palette[labels])
+
+
+def test_a_second_run_goes_on_and_other_settings_are_refused(pictures: Path, tmp_path: Path) -> None:
+    output = ["-o", str(tmp_path / "out"), "--device", "cpu", "--show", "labels"]
+    assert vltseg(str(pictures), *output).returncode == 0
+    kept, removed = (tmp_path / f"out/labels/street{i}.png" for i in (0, 1))
+    removed.unlink()
+    before = kept.stat().st_mtime_ns
+    assert vltseg(str(pictures), *output).returncode == 0
+    assert removed.is_file() and kept.stat().st_mtime_ns == before
+    other = vltseg(str(pictures), *output, "--window", "64")
+    assert other.returncode == 1 and "results of other settings" in other.stderr
+
+
+def test_a_video_becomes_frames_and_an_overlay_video(tmp_path: Path) -> None:
+    sequence = DemoSequence(0, image_size=(64, 96))
+    with VideoWriter(tmp_path / "drive.mp4", 10.0) as video:
+        for index in range(4):
+            video.add(sequence.frame(index).image)
+    result = vltseg(str(tmp_path / "drive.mp4"), "-o", str(tmp_path / "out"), "--device", "cpu", "--show", "overlay")
+    assert result.returncode == 0, result.stderr
+    assert len(list((tmp_path / "out/overlay").glob("drive_*.png"))) == 4
+    assert (tmp_path / "out/drive_overlay.mp4").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere.png"], "'nowhere.png' does not exist"),
+        (["PICTURES", "--show", "depth"], "unknown kind of result 'depth': choose from labels, colour"),
+        (["PICTURES", "--checkpoint", "README.md"], "README.md' is no safetensors file"),
+        (["PICTURES", "-o", "PICTURES"], "holds other files or results of other settings"),
+    ],
+)
+def test_mistakes_are_said_in_a_sentence(arguments: list[str], sentence: str, pictures: Path, tmp_path: Path) -> None:
+    given = [a.replace("PICTURES", str(pictures)).replace("README", str(Path(__file__).parents[2] / "README")) for a in arguments]
+    if "-o" not in given:
+        given += ["-o", str(tmp_path / "out")]
+    result = vltseg(*given, "--device", "cpu")
+    assert result.returncode == 1 and sentence in result.stderr and "Traceback" not in result.stderr
