@@ -46,3 +46,30 @@ def fetch(
         task = progress.add_task(f"Fetching {name}", total=None)
         weights = fetch_weights(name, folder, lambda done, total: progress.update(task, completed=done, total=total))
     print(weights)
+
+
+def describe(
+    network: Annotated[str, typer.Argument(help="Preset name, or a weights file.")] = "tiny",
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of an image in pixels.")] = "1024x1024",
+) -> None:
+    """Say what a network is made of and what it costs."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from vltseg_core.runtime.describe import describe_network
+
+    width, separator, height = size.partition("x")
+    if not (separator and width.isdigit() and height.isdigit() and int(width) > 0 and int(height) > 0):
+        raise typer.BadParameter(f"'{size}' is no size: give WIDTHxHEIGHT, such as 1920x1080")
+    described = describe_network(network, (int(height), int(width)))
+    table = Table("part", "parameters (million)", f"GFLOP at {size}")
+    for part, num_parameters in described.cost.num_parameters.items():
+        table.add_row(part, f"{num_parameters / 1e6:.2f}", f"{described.cost.flops[part] / 1e9:.1f}")
+    total = sum(described.cost.num_parameters.values()), sum(described.cost.flops.values())
+    table.add_row("all", f"{total[0] / 1e6:.2f}", f"{total[1] / 1e9:.1f}", style="bold")
+    console = Console()
+    console.print(table)
+    megabytes = {bits: described.cost.weight_bytes(bits // 8) / 1e6 for bits in (32, 16)}
+    console.print(f"weights: {megabytes[32]:.0f} MB in 32 bits, {megabytes[16]:.0f} MB in 16", highlight=False)
+    console.print(f"classes: {len(described.config.classes)} ({described.config.class_table})", highlight=False)
+    console.print(f"trained at {described.config.crop_size} pixels on: {described.trained_on}", highlight=False, soft_wrap=True)

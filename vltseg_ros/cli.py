@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from vltseg_core.errors import VltsegError
-from vltseg_ros.checkpoint_commands import convert, fetch
+from vltseg_ros.checkpoint_commands import convert, describe, fetch
 from vltseg_ros.segment_command import segment
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ app = typer.Typer(
 app.command()(convert)
 app.command()(fetch)
 app.command()(segment)
+app.command()(describe)
 
 
 class LabelSpaceName(str, Enum):

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -41,16 +44,32 @@ def save(network: Vltseg, path: Path, *, trained_on: str) -> None:
         raise CheckpointError(f"weights could not be written to '{path}': {error}") from error
 
 
+def read_header(path: Path) -> tuple[VltsegConfig, str]:
+    """A weights file's network and what it was trained on; CheckpointError where it is none of ours."""
+    with _opened(path) as weights:
+        return _parsed_header(weights.metadata() or {}, path)
+
+
 def load(path: Path) -> Checkpoint:
     """The network of a weights file, on the CPU, in evaluation mode; CheckpointError where it is none of ours."""
+    with _opened(path) as weights:
+        config, trained_on = _parsed_header(weights.metadata() or {}, path)
+        state = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118  # no mapping
+    return Checkpoint(_restore(config, state, path), trained_on)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise CheckpointError(f"checkpoint '{path}' not found: give a .safetensors file or the name of a preset")
     try:
         with safe_open(path, framework="pt") as weights:
-            header = weights.metadata() or {}
-            state = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118  # no mapping
+            yield weights
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"checkpoint '{path}' is no safetensors file ({error}): check the file") from error
+
+
+def _parsed_header(header: Mapping[str, str], path: Path) -> tuple[VltsegConfig, str]:
     if header.get("format") != FORMAT:
         found = header.get("format", "no format at all")
         raise CheckpointError(f"checkpoint '{path}' names {found} in its header, expected {FORMAT}: convert it first")
@@ -58,7 +77,7 @@ def load(path: Path) -> Checkpoint:
         config = VltsegConfig.from_dict(json.loads(header["config"]))
     except (KeyError, json.JSONDecodeError, ConfigurationError) as error:
         raise CheckpointError(f"checkpoint '{path}' has a header that cannot be read: {error}") from error
-    return Checkpoint(_restore(config, state, path), header.get("trained_on", "unknown"))
+    return config, header.get("trained_on", "unknown")
 
 
 def _restore(config: VltsegConfig, state: dict[str, Tensor], path: Path) -> Vltseg:

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a network costs: parameters by part, and floating-point operations and weights' memory at an image size."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vltseg_core.config import VltsegConfig
+from vltseg_core.model.vltseg import Vltseg
+
+PARTS = ("image_encoder", "feature_pyramid", "pixel_decoder", "mask_decoder", "dense_projection")
+
+
+class NetworkCost(NamedTuple):
+    """num_parameters: by part. flops: by part, for one image, a multiply-add counting as two. image_size: (height, width)."""
+
+    num_parameters: dict[str, int]
+    flops: dict[str, int]
+    image_size: tuple[int, int]
+
+    def weight_bytes(self, bytes_per_value: int) -> int:
+        """Memory that the weights take at 4 (fp32) or 2 (fp16, bf16) bytes a value."""
+        return sum(self.num_parameters.values()) * bytes_per_value
+
+
+def network_cost(config: VltsegConfig, image_size: tuple[int, int]) -> NetworkCost:
+    """The cost of one image of (height, width) pixels at run time; nothing is computed and no weights are made."""
+    with torch.device("meta"):
+        network = Vltseg(config).eval().requires_grad_(False)
+        images = torch.empty(1, 3, *image_size)
+    counter = FlopCounterMode(display=False, depth=2)
+    with counter, torch.no_grad():
+        network(images)
+    by_module = counter.get_flop_counts()
+    flops = {part: sum(by_module.get(f"Vltseg.{part}", {}).values()) for part in PARTS}
+    parts = dict(network.named_children())
+    num_parameters = {p: sum(w.numel() for w in parts[p].parameters()) for p in PARTS if p in parts}
+    return NetworkCost(num_parameters, flops, image_size)
