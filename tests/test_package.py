@@ -89,8 +89,8 @@ def test_the_weights_are_small_enough_to_ship() -> None:
 
 def test_the_launch_file_describes_every_argument() -> None:
     tree = ast.parse((ROOT / "launch/vltseg.launch.py").read_text())
-    assigned = [n for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "ARGUMENTS"]  # type: ignore[attr-defined]
-    arguments = {row.elts[0].value: row.elts[2].value for row in assigned[0].value.elts}  # type: ignore[attr-defined]
+    (rows,) = (n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "ARGUMENTS")
+    arguments = {row.elts[0].value: ast.unparse(row.elts[2]) for row in rows.elts}  # some defaults are computed
     wanted = "namespace cameras image_topic image_transport checkpoint device backend params_file"
     assert set(f"{wanted} use_sim_time autostart log_level rviz".split()) <= set(arguments)
     assert all(len(description) > 10 for description in arguments.values())

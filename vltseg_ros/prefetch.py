@@ -45,7 +45,7 @@ def prefetched(items: Iterable[Item], depth: int = 8) -> Generator[Item, None, N
         while (item := ready.get()) is not _END:
             if isinstance(item, _Failure):
                 raise item.error
-            yield item  # type: ignore[misc]
+            yield item  # type: ignore[misc]  # neither _END nor a failure: an item
     finally:
         stopped.set()
         thread.join()

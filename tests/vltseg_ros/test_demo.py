@@ -18,7 +18,6 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 from rich.console import Console
 from rich.progress import Progress
 
-import vltseg_core
 from vltseg_core.errors import InputError
 from vltseg_ros import bag_messages, bags
 from vltseg_ros.demo import DemoSettings, run_demo
@@ -162,10 +161,6 @@ def test_a_node_that_answers_nothing_is_an_error_and_the_recording_stays(photogr
     assert (tmp_path / "out" / "recording" / "metadata.yaml").exists()
 
 
-WEIGHTS = Path(vltseg_core.__file__).parent / "weights" / "tiny.safetensors"
-
-
-@pytest.mark.skipif(not WEIGHTS.exists(), reason="the built-in weights weights/tiny.safetensors are missing")
 def test_the_real_node_answers_with_its_own_weights(tmp_path):
     with Progress(console=Console(file=io.StringIO())) as progress:
         drawing = DemoBagSettings(seconds=0.5, image_size=(96, 128), conditions=("clear",))

@@ -153,18 +153,13 @@ def test_a_mask_carries_the_image_s_stamp_frame_and_size(start: Any, peer: Any, 
     assert set(mask.data) == {42 % 19}
 
 
-def test_full_hd_images_arrive_and_are_answered(start: Any, peer: Any) -> None:
+@pytest.mark.parametrize("size", [(1080, 1920), (2160, 3840)])
+def test_large_images_arrive_and_are_answered(start: Any, peer: Any, size: tuple[int, int]) -> None:
     start()
     talk = Conversation(peer, "/image", "/semantic/labels")
     for number in range(5):
-        mask = talk.ask(image_message(number, (1080, 1920), stamp=(number, 0)))
-        assert mask.header.stamp.sec == number and len(mask.data) == 1080 * 1920 and mask.data[-1] == number
-
-
-def test_a_4k_image_arrives_and_is_answered(start: Any, peer: Any) -> None:
-    start()
-    mask = Conversation(peer, "/image", "/semantic/labels").ask(image_message(7, (2160, 3840)), 20)
-    assert (mask.height, mask.width) == (2160, 3840) and mask.data[-1] == 7
+        mask = talk.ask(image_message(number, size, stamp=(number, 0)), 20)
+        assert mask.header.stamp.sec == number and len(mask.data) == size[0] * size[1] and mask.data[-1] == number
 
 
 def test_the_newest_frame_wins_and_older_ones_are_counted(

@@ -33,8 +33,8 @@ def accept_licence(folder: Path) -> None:
 def fetch(name: str, folder: Path, on_progress: Progress, *, record_url: str = RECORD_URL) -> Path:
     """The native weights file of a published checkpoint; downloaded and converted unless it is there already.
 
-    A .pth file that somebody put into the folder is taken as well. Raises ConfigurationError for an unknown name or an
-    unaccepted licence, CheckpointError where the file cannot be had: it then says which file to put where.
+    A .pth file that somebody put into the folder is taken as well, and left there. Raises ConfigurationError for an unknown name
+    or an unaccepted licence, CheckpointError where the file cannot be had: it then says which file to put where.
     """
     model = published_model(name)
     weights = folder / f"{name}.safetensors"
@@ -43,7 +43,8 @@ def fetch(name: str, folder: Path, on_progress: Progress, *, record_url: str = R
     if not licence_accepted(folder):
         raise ConfigurationError(f"'{name}' is licensed {LICENCE}: run again with --accept-license if you agree")
     original = folder / model.file_name
-    if not original.is_file():
+    is_the_user_s = original.is_file()
+    if not is_the_user_s:
         try:
             download(record_file(record_url, model.file_name), original, on_progress)
         except CheckpointError as error:
@@ -51,5 +52,6 @@ def fetch(name: str, folder: Path, on_progress: Progress, *, record_url: str = R
                 f"{error}. Without a connection, put {model.file_name} into '{folder}' and run again"
             ) from error
     native.save(published.convert(original), weights, trained_on=trained_on(model.file_name))
-    original.unlink()
+    if not is_the_user_s:
+        original.unlink()
     return weights

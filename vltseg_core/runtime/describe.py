@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 from vltseg_core.checkpoints import native
 from vltseg_core.config import PRESETS, VltsegConfig, preset
 from vltseg_core.model.profile import NetworkCost, network_cost
-from vltseg_core.runtime.segmenter import WEIGHTS_FOLDER
+from vltseg_core.runtime.segmenter import WEIGHTS_FOLDER, weights_path
 
 
 class DescribedNetwork(NamedTuple):
@@ -22,12 +21,8 @@ class DescribedNetwork(NamedTuple):
 
 def describe_network(name_or_path: str, image_size: tuple[int, int]) -> DescribedNetwork:
     """A preset or a weights file; raises CheckpointError or ConfigurationError where it is neither."""
-    bundled = WEIGHTS_FOLDER / f"{name_or_path}.safetensors"
-    path = bundled if bundled.is_file() else Path(name_or_path)
-    if name_or_path in PRESETS and not path.is_file():
+    if name_or_path in PRESETS and not (WEIGHTS_FOLDER / f"{name_or_path}.safetensors").is_file():
         config, trained_on = preset(name_or_path), "nothing (no weights in this package)"
-    elif path.suffix or path.is_file():
-        config, trained_on = native.read_header(path)
     else:
-        config, trained_on = preset(name_or_path), ""
+        config, trained_on = native.read_header(weights_path(name_or_path))
     return DescribedNetwork(config, network_cost(config, image_size), trained_on)

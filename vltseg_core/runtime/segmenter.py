@@ -83,7 +83,7 @@ class Segmenter:
             raise ConfigurationError(f"window of {window_px} pixels is too small: use 32 or more, or 0 for whole images")
         chosen_device = devices.resolve_device(device)
         chosen_precision = devices.resolve_precision(precision, chosen_device)
-        path = _weights_path(checkpoint_or_preset)
+        path = weights_path(checkpoint_or_preset)
         return cls(
             native.load(path),
             source=str(path),
@@ -188,7 +188,8 @@ class Segmenter:
             torch.cuda.empty_cache()
 
 
-def _weights_path(checkpoint_or_preset: str | Path) -> Path:
+def weights_path(checkpoint_or_preset: str | Path) -> Path:
+    """The weights file of a preset's name, or the file itself; CheckpointError where a name has none."""
     name = str(checkpoint_or_preset)
     if Path(name).suffix or "/" in name:
         return Path(name)

@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from vltseg_core.checkpoints import native
+from vltseg_core.checkpoints.pretrained_towers import IMAGENET
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.training.datamodule import SourcesDataModule
 from vltseg_core.training.segmentation_task import SegmentationTask
@@ -23,6 +24,7 @@ SOURCE_CREDITS = {
     "camvid": "CamVid train (Brostow et al., 2009)",
     "kitti": "KITTI semantics (Alhaija et al., 2018, CC BY-NC-SA 3.0)",
 }
+TOWER_CREDITS = {IMAGENET: "ImageNet-1k (the image encoder's start: EfficientNet-Lite0, Google)"}
 _USAGE = "usage: train.py RECIPE.yaml [--data NAME=FOLDER ...] [--output FOLDER] [--resume] [--SECTION.KEY VALUE ...]"
 
 
@@ -58,7 +60,9 @@ def run(arguments: Sequence[str]) -> int:
     if cli.trainer.interrupted:
         print(f"stopped at step {cli.trainer.global_step}: go on with --output {output} --resume")
         return 130
-    trained_on = "; ".join(SOURCE_CREDITS[name] for name in cli.datamodule.source_names)
+    start = cli.model.hparams["encoder_weights"]
+    credited = [TOWER_CREDITS[start]] if start else []
+    trained_on = "; ".join(credited + [SOURCE_CREDITS[name] for name in cli.datamodule.source_names])
     native.save(cli.model.network, output / "model.safetensors", trained_on=trained_on)
     print(f"weights: {output / 'model.safetensors'}")
     return 0

@@ -199,8 +199,3 @@ def parameter_groups(
         }
         for (in_encoder, decays), parameters in groups.items()
     ]
-
-
-def restore(checkpoint: Path) -> SegmentationTask:
-    """The task of a Lightning checkpoint written by this package, with its weights."""
-    return SegmentationTask.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -115,8 +115,10 @@ def test_a_server_that_sends_nothing_more_is_given_up_and_what_came_is_kept(serv
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1] + b"x", lambda b: b + b"more"])
-def test_damaged_content_is_deleted_and_never_gets_its_name(server: Server, tmp_path: Path, damage: object) -> None:
-    server.content = damage(MINI)  # type: ignore[operator]
+def test_damaged_content_is_deleted_and_never_gets_its_name(
+    server: Server, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    server.content = damage(MINI)
     with pytest.raises(CheckpointError, match="deleted; run the command again"):
         download(server.file, tmp_path / "f.pth", lambda done, total: None)
     assert list(tmp_path.iterdir()) == []
@@ -156,6 +158,7 @@ def test_without_a_connection_the_sentence_names_the_file_and_the_folder(tmp_pat
         fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url="http://127.0.0.1:9/none")
     (tmp_path / NAME).write_bytes(MINI)
     assert native.load(fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url="http://127.0.0.1:9/none"))
+    assert (tmp_path / NAME).read_bytes() == MINI
 
 
 def test_an_unknown_name_is_said(tmp_path: Path) -> None:

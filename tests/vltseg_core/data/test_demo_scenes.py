@@ -218,7 +218,7 @@ def test_the_camera_matrix_is_that_of_the_picture() -> None:
 )
 def test_bad_settings_are_refused_with_what_to_do(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        DemoSequence(0, **arguments)  # type: ignore[arg-type]
+        DemoSequence(0, **arguments)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_negative_seeds_and_indices_are_refused() -> None:

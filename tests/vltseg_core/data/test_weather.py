@@ -113,6 +113,6 @@ def test_bad_arguments_are_refused_with_what_to_do() -> None:
     with pytest.raises(ConfigurationError, match="severity 6"):
         simulate_weather(image, "fog", severity=6, rng=rng)
     with pytest.raises(InputError, match="expected uint8"):
-        simulate_weather(image.astype(np.float32), "fog", rng=rng)  # type: ignore[arg-type]
+        simulate_weather(image.astype(np.float32), "fog", rng=rng)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(InputError, match=r"depth_m has shape \(4, 4\)"):
         simulate_weather(image, "fog", rng=rng, depth_m=np.ones((4, 4), np.float32))
