@@ -18,6 +18,7 @@ SYMMETRIC_MEAN = SYMMETRIC_STD = (127.5, 127.5, 127.5)  # to [-1, 1], as TensorF
 CLIP_MEAN = (122.7709383, 116.7460125, 104.09373615)
 CLIP_STD = (68.5005327, 66.6321579, 70.32316305)
 
+RgbValues = tuple[float, float, float]
 T = TypeVar("T")
 
 
@@ -25,12 +26,15 @@ T = TypeVar("T")
 class ImageEncoderConfig:
     """The image tower.
 
-    model: an open_clip architecture ("EVA02-L-14") for kind "vit", a timm one ("efficientnet_lite0") for "conv".
+    kind: "vit", or "conv" for a hierarchical tower.
+    model: an open_clip architecture ("EVA02-L-14", "MobileCLIP2-S0") or a timm one ("deit3_large_patch16_224").
     tapped_blocks: the ViT blocks whose outputs make the feature pyramid, finest level first.
     drop_path: stochastic depth rate in training.
     attention_inner_norm: the LayerNorm before a ViT block's output projection (EVA-CLIP's sub-LN).
-    joint_embedding: whether a ViT has CLIP's norm and projection to the joint space, which pixel-text matching needs.
+    joint_embedding: whether a CLIP tower has its norm and projection to the joint space, which pixel-text matching needs.
     trained_size: side in pixels of the square that the position embedding was trained for.
+    partial_patches: what a ViT does with an image whose sides are no multiples of the patch: "resize" it up to the next
+        ones, or "drop" the rest at the right and the bottom, as the published network does.
     overrides: further keyword arguments for the timm constructor.
     """
 
@@ -41,6 +45,7 @@ class ImageEncoderConfig:
     attention_inner_norm: bool = True
     joint_embedding: bool = True
     trained_size: int = 224
+    partial_patches: Literal["resize", "drop"] = "resize"
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -89,6 +94,19 @@ class MaskDecoderConfig:
 
 
 @dataclass(frozen=True)
+class InferenceConfig:
+    """How the network is used unless its user says otherwise.
+
+    window_px: side of the square window that slides over larger images, 0 for whole images; window_step_px: its step.
+    antialias: whether an image that is made smaller is low-pass filtered first.
+    """
+
+    window_px: int = 0
+    window_step_px: int = 0
+    antialias: bool = True
+
+
+@dataclass(frozen=True)
 class VltsegConfig:
     """A whole network. mean and std: of RGB in 0..255. crop_size: side in pixels of the square that it is trained on."""
 
@@ -101,6 +119,7 @@ class VltsegConfig:
     std: tuple[float, float, float] = CLIP_STD
     class_table: str = CITYSCAPES.name
     crop_size: int = 512
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
 
     @property
     def classes(self) -> ClassTable:
@@ -148,25 +167,53 @@ def _build(cls: type[T], fields: Mapping[str, Any]) -> T:
         raise ConfigurationError(f"{cls.__name__}: {error}") from error
 
 
-_MASK2FORMER_PIXELS = PixelDecoderConfig("deformable")
-_MASK2FORMER_MASKS = MaskDecoderConfig("learned")
+_LARGE_BLOCKS, _BASE_BLOCKS = (9, 14, 19, 23), (3, 5, 8, 11)
+
+
+def _mask2former(
+    name: str,
+    image_encoder: ImageEncoderConfig,
+    *,
+    embedding_width: int = 0,
+    mean: RgbValues = CLIP_MEAN,
+    std: RgbValues = CLIP_STD,
+) -> VltsegConfig:
+    """A network with the paper's decoder. embedding_width: of the text that it is matched to, 0 for none."""
+    return VltsegConfig(
+        name=name,
+        image_encoder=image_encoder,
+        pixel_decoder=PixelDecoderConfig("deformable"),
+        mask_decoder=MaskDecoderConfig("learned"),
+        pixel_text=PixelTextMatchingConfig(embedding_width) if embedding_width else None,
+        mean=mean,
+        std=std,
+    )
+
+
+def _large(model: str, **settings: Any) -> ImageEncoderConfig:
+    return ImageEncoderConfig("vit", model, tapped_blocks=_LARGE_BLOCKS, drop_path=0.2, **settings)
+
+
+def _base(model: str) -> ImageEncoderConfig:
+    return ImageEncoderConfig("vit", model, tapped_blocks=_BASE_BLOCKS, drop_path=0.1)
+
 
 PRESETS: dict[str, VltsegConfig] = {
     config.name: config
     for config in (
-        VltsegConfig(
-            name="eva02_clip_l",
-            image_encoder=ImageEncoderConfig("vit", "EVA02-L-14", tapped_blocks=(9, 14, 19, 23), drop_path=0.2),
-            pixel_text=PixelTextMatchingConfig(embedding_width=768),
-            pixel_decoder=_MASK2FORMER_PIXELS,
-            mask_decoder=_MASK2FORMER_MASKS,
-        ),
-        VltsegConfig(
-            name="eva02_clip_b",
-            image_encoder=ImageEncoderConfig("vit", "EVA02-B-16", tapped_blocks=(3, 5, 8, 11), drop_path=0.1),
-            pixel_text=PixelTextMatchingConfig(embedding_width=512),
-            pixel_decoder=_MASK2FORMER_PIXELS,
-            mask_decoder=_MASK2FORMER_MASKS,
+        _mask2former("eva02_clip_l", _large("EVA02-L-14"), embedding_width=768),
+        _mask2former("eva02_clip_l_336", _large("EVA02-L-14-336", trained_size=336), embedding_width=768),
+        _mask2former("eva02_clip_b", _base("EVA02-B-16"), embedding_width=512),
+        _mask2former("clip_l", _large("ViT-L-14-quickgelu"), embedding_width=768),
+        _mask2former("clip_b", _base("ViT-B-16-quickgelu"), embedding_width=512),
+        _mask2former("deit3_l", _large("deit3_large_patch16_224"), mean=IMAGENET_MEAN, std=IMAGENET_STD),
+        _mask2former("deit3_b", _base("deit3_base_patch16_224"), mean=IMAGENET_MEAN, std=IMAGENET_STD),
+        _mask2former(
+            "mobileclip2_s0",
+            ImageEncoderConfig("conv", "MobileCLIP2-S0"),
+            embedding_width=512,
+            mean=(0.0, 0.0, 0.0),
+            std=(255.0, 255.0, 255.0),
         ),
         VltsegConfig(
             name="tiny",

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vltseg_ros.progress_bar import progress_bar
+
+if TYPE_CHECKING:
+    from vltseg_core.checkpoints.pretrained_files import PretrainedWeights
 
 
 def convert(
@@ -26,26 +29,52 @@ def convert(
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(help="Published checkpoint, such as cityscapes_1 or acdc_1.")],
-    accept_license: Annotated[
-        bool, typer.Option("--accept-license", help="Accept the checkpoints' licence (CC BY-NC 4.0), once for all.")
-    ] = False,
+    name: Annotated[
+        str,
+        typer.Argument(help="Published checkpoint (cityscapes_1, acdc_1), or CLIP weights: a preset, or MODEL/TAG of open_clip."),
+    ],
+    accept_license: Annotated[bool, typer.Option("--accept-license", help="Accept the weights' licence, once for all.")] = False,
     cache: Annotated[Path | None, typer.Option(help="Folder for the weights; else VLTSEG_CACHE or ~/.cache/vltseg.")] = None,
 ) -> None:
-    """Download a published checkpoint and convert it."""
-    from vltseg_core.checkpoints.fetch import accept_licence, cache_folder
+    """Download a published checkpoint and convert it, or pre-trained weights that a recipe starts from."""
+    from vltseg_core.checkpoints.cache import cache_folder
+    from vltseg_core.checkpoints.pretrained_files import pretrained_weights
+
+    folder = cache or cache_folder()
+    if weights := pretrained_weights(name):
+        _fetch_pretrained(weights, folder, accept_license=accept_license)
+    else:
+        _fetch_published(name, folder, accept_license=accept_license)
+
+
+def _fetch_published(name: str, folder: Path, *, accept_license: bool) -> None:
+    from vltseg_core.checkpoints.cache import accept_licence
     from vltseg_core.checkpoints.fetch import fetch as fetch_weights
     from vltseg_core.checkpoints.published_models import LICENCE, published_model
 
     published_model(name)
-    folder = cache or cache_folder()
     if accept_license:
         print(f"Licence of the published checkpoints: {LICENCE}")
-        accept_licence(folder)
+        accept_licence(folder, LICENCE)
     with progress_bar(transfers=True) as progress:
         task = progress.add_task(f"Fetching {name}", total=None)
-        weights = fetch_weights(name, folder, lambda done, total: progress.update(task, completed=done, total=total))
-    print(weights)
+        path = fetch_weights(name, folder, lambda done, total: progress.update(task, completed=done, total=total))
+    print(path)
+
+
+def _fetch_pretrained(weights: PretrainedWeights, folder: Path, *, accept_license: bool) -> None:
+    from vltseg_core.checkpoints.pretrained_files import fetch_pretrained
+
+    with progress_bar(transfers=True) as progress:
+        task = progress.add_task(f"Fetching {weights.model}/{weights.tag}", total=None)
+        path, licence = fetch_pretrained(
+            weights,
+            folder,
+            lambda done, total: progress.update(task, completed=done, total=total),
+            accept_license=accept_license,
+        )
+    print(f"Licence: {licence}")
+    print(path)
 
 
 def describe(

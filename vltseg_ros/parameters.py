@@ -38,7 +38,10 @@ class NodeParameters:
     input_height: int = _parameter(0, "Height in pixels that images enter the network with; 0: their own.", low=0, high=8192)
     input_width: int = _parameter(0, "Width in pixels that images enter the network with; 0: their own.", low=0, high=8192)
     window_px: int = _parameter(
-        0, "Side of the square window that slides over larger images; 0: images enter whole.", low=0, high=8192
+        -1,
+        "Side of the square window that slides over larger images; 0: whole images; -1: the checkpoint's own.",
+        low=-1,
+        high=8192,
     )
     cameras: tuple[str, ...] = _parameter(
         ("",), "Camera names; each has its topics under its name. Empty: one camera on the topic image."

@@ -29,7 +29,7 @@ KINDS = ("labels", "colour", "overlay", "confidence")
 
 @dataclass(frozen=True)
 class SegmentSettings:
-    """inputs: paths or patterns. kinds: of `KINDS`. batch_size: pictures that enter the network together."""
+    """inputs: paths or patterns. kinds: of `KINDS`. batch_size: pictures that enter the network together. window_px: as for `Segmenter.load`."""
 
     inputs: tuple[str, ...]
     output: Path
@@ -37,7 +37,7 @@ class SegmentSettings:
     checkpoint: str = "tiny"
     device: str = "auto"
     batch_size: int = 1
-    window_px: int = 0
+    window_px: int | None = None
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in KINDS]

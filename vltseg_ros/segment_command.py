@@ -16,7 +16,12 @@ def segment(
     checkpoint: Annotated[str, typer.Option(help="Preset with built-in weights, or a weights file.")] = "tiny",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, max=64, help="Pictures that enter the network together.")] = 1,
-    window: Annotated[int, typer.Option(min=0, help="Side of a sliding window in pixels; 0: whole pictures.")] = 0,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Side of a sliding window in pixels; 0: whole pictures; left out: as the checkpoint was tested."
+        ),
+    ] = None,
 ) -> None:
     """Segment pictures to files; a run that was stopped goes on where it was."""
     from vltseg_ros.progress_bar import progress_bar

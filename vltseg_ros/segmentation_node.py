@@ -81,7 +81,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
                 precision=settings.precision,
                 backend=settings.backend,
                 input_size=settings.input_size,
-                window_px=settings.window_px,
+                window_px=None if settings.window_px < 0 else settings.window_px,
             )
             pass_s = segmenter.warm_up(batch_size=min(settings.max_batch_size, len(settings.camera_names)))
         except VltsegError as error:

@@ -39,16 +39,55 @@ def record_file(record_url: str, name: str) -> RemoteFile:
 
     Raises CheckpointError where the record cannot be reached, cannot be understood, or has no such file.
     """
+    record = _metadata(record_url)
     try:
-        with urllib.request.urlopen(record_url, timeout=_TIMEOUT_S) as response:
-            record: Any = json.loads(response.read(_MAX_METADATA_BYTES))
         files = {f["key"]: RemoteFile(f["key"], f["links"]["self"], int(f["size"]), str(f["checksum"])) for f in record["files"]}
-    except _NETWORK_ERRORS as error:
-        raise CheckpointError(f"'{record_url}' cannot be reached ({error})") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"'{record_url}' gives no list of files ({error}): try again later") from error
+        raise _not_understood(record_url, error) from error
+    return _named(files, name, record_url)
+
+
+def hub_file(hub_url: str, repository: str, name: str) -> tuple[RemoteFile, str]:
+    """What the Hugging Face hub's metadata says of a file in a repository, and the repository's licence.
+
+    Raises CheckpointError as `record_file` does.
+    """
+    metadata_url = f"{hub_url}/api/models/{repository}?blobs=true"
+    metadata = _metadata(metadata_url)
+    try:
+        files = {
+            f["rfilename"]: RemoteFile(
+                f["rfilename"],
+                f"{hub_url}/{repository}/resolve/main/{f['rfilename']}",
+                int(f["lfs"]["size"]),
+                f"sha256:{f['lfs']['sha256']}",
+            )
+            for f in metadata["siblings"]
+            if f.get("lfs")
+        }
+        licence = str((metadata.get("cardData") or {}).get("license", "unknown"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _not_understood(metadata_url, error) from error
+    return _named(files, name, metadata_url), licence
+
+
+def _metadata(url: str) -> Any:
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
+            return json.loads(response.read(_MAX_METADATA_BYTES))
+    except _NETWORK_ERRORS as error:
+        raise CheckpointError(f"'{url}' cannot be reached ({error})") from error
+    except ValueError as error:
+        raise _not_understood(url, error) from error
+
+
+def _not_understood(url: str, error: Exception) -> CheckpointError:
+    return CheckpointError(f"'{url}' gives no list of files ({error}): try again later")
+
+
+def _named(files: dict[str, RemoteFile], name: str, url: str) -> RemoteFile:
     if name not in files:
-        raise CheckpointError(f"'{record_url}' has no file '{name}', it has {', '.join(sorted(files)) or 'none'}")
+        raise CheckpointError(f"'{url}' has no file '{name}', it has {', '.join(sorted(files)) or 'none'}")
     return files[name]
 
 

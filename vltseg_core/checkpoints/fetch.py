@@ -3,31 +3,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from vltseg_core.checkpoints import native, published
+from vltseg_core.checkpoints.cache import licence_accepted
 from vltseg_core.checkpoints.download import Progress, download, record_file
 from vltseg_core.checkpoints.published_models import LICENCE, RECORD_URL, published_model, trained_on
 from vltseg_core.errors import CheckpointError, ConfigurationError
-
-
-def cache_folder() -> Path:
-    """Where fetched weights are kept: VLTSEG_CACHE, else vltseg in the user's cache folder."""
-    if own := os.environ.get("VLTSEG_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vltseg"
-
-
-def licence_accepted(folder: Path) -> bool:
-    """Whether the published checkpoints' licence was accepted before."""
-    return (folder / "licence_accepted").is_file()
-
-
-def accept_licence(folder: Path) -> None:
-    """Remember that the licence was accepted."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "licence_accepted").write_text(LICENCE + "\n", encoding="utf-8")
 
 
 def fetch(name: str, folder: Path, on_progress: Progress, *, record_url: str = RECORD_URL) -> Path:
@@ -40,7 +22,7 @@ def fetch(name: str, folder: Path, on_progress: Progress, *, record_url: str = R
     weights = folder / f"{name}.safetensors"
     if weights.is_file():
         return weights
-    if not licence_accepted(folder):
+    if not licence_accepted(folder, LICENCE):
         raise ConfigurationError(f"'{name}' is licensed {LICENCE}: run again with --accept-license if you agree")
     original = folder / model.file_name
     is_the_user_s = original.is_file()

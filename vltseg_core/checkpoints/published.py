@@ -21,6 +21,7 @@ from vltseg_core.config import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     ImageEncoderConfig,
+    InferenceConfig,
     MaskDecoderConfig,
     PixelDecoderConfig,
     VltsegConfig,
@@ -31,6 +32,8 @@ from vltseg_core.model.pixel_decoder import NUM_MEMORY_LEVELS
 from vltseg_core.model.vltseg import Vltseg
 
 _NUM_POINTS = 4
+_CROP_STEP_PX = 32
+_WINDOW_STEPS_PX = {512: 426, 1024: 768}  # the published test protocol, by crop
 _TAPPED_BLOCKS = {24: (9, 14, 19, 23), 12: (3, 5, 8, 11), 4: (0, 1, 2, 3)}
 
 # Applied in order to a published key; each names one part of the network.
@@ -67,8 +70,7 @@ _RENAMINGS: tuple[tuple[str, str], ...] = (
     (r"^decode_head\.cls_embed\.", "mask_decoder.class_head."),
     (r"^decode_head\.mask_embed\.", "mask_decoder.mask_head."),
 )
-# What damaged bytes lead torch's restricted reader to.
-_READING_ERRORS = (
+READING_ERRORS = (
     pickle.UnpicklingError,
     RuntimeError,
     EOFError,
@@ -79,6 +81,8 @@ _READING_ERRORS = (
     TypeError,
     AssertionError,
 )
+"""What damaged bytes lead torch's restricted reader to."""
+
 _ROTARY_TABLE = re.compile(r"^backbone\.(blocks\.\d+\.attn\.)?rope\.freqs_(cos|sin)$")
 _JOINT_PROJECTION = re.compile(r"^(.*)\.in_proj_(weight|bias)$")
 
@@ -89,7 +93,7 @@ def read_published(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"checkpoint '{path}' not found: give a published .pth file")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except _READING_ERRORS as error:  # torch's own sentence advises to run the file's code: not passed on
+    except READING_ERRORS as error:  # torch's own sentence advises to run the file's code: not passed on
         raise CheckpointError(
             f"checkpoint '{path}' cannot be read as plain weights: it is damaged, no torch file, or holds code; "
             "download it again from its publisher"
@@ -164,6 +168,7 @@ def _configuration(published: Mapping[str, Tensor], path: Path) -> VltsegConfig:
     if num_classes not in classes:
         known = ", ".join(f"{n} ({name})" for n, name in classes.items())
         raise CheckpointError(f"checkpoint '{path}' tells {num_classes} classes apart, known are {known}")
+    crop_px = _training_crop(grid, patch_px)
     decoder_width = shape("decode_head.query_feat.weight")[1]
     layer = "decode_head.pixel_decoder.encoder.layers.0"
     num_heads = shape(f"{layer}.self_attn.attention_weights.bias")[0] // (NUM_MEMORY_LEVELS * _NUM_POINTS)
@@ -177,6 +182,7 @@ def _configuration(published: Mapping[str, Tensor], path: Path) -> VltsegConfig:
             attention_inner_norm=False,
             joint_embedding=False,
             trained_size=grid * patch_px,
+            partial_patches="drop",
             overrides={
                 "embed_dim": width,
                 "depth": depth,
@@ -205,14 +211,22 @@ def _configuration(published: Mapping[str, Tensor], path: Path) -> VltsegConfig:
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         class_table=classes[num_classes],
-        crop_size=grid * patch_px,
+        crop_size=crop_px,
+        inference=InferenceConfig(crop_px, _WINDOW_STEPS_PX.get(crop_px, 0), antialias=False),
     )
+
+
+def _training_crop(grid: int, patch_px: int) -> int:
+    """The crop's side in pixels that gave a grid of whole patches: 36 of 14 come from 512, the rest was dropped."""
+    smallest = grid * patch_px
+    rounded = -(-smallest // _CROP_STEP_PX) * _CROP_STEP_PX
+    return rounded if rounded < smallest + patch_px else smallest
 
 
 def _rotary_problems(network: Vltseg, published: Mapping[str, Tensor]) -> list[str]:
     """Stored rotary tables that differ from those that the network computes for the training crop."""
     trunk: Any = network.image_encoder.trunk
-    grid = network.config.crop_size // trunk.patch_embed.patch_size[0]
+    grid = network.config.image_encoder.trained_size // trunk.patch_embed.patch_size[0]
     sine, cosine = trunk.rope.get_embed(shape=(grid, grid)).chunk(2, dim=-1)
     computed = {"sin": sine, "cos": cosine}
     problems = []

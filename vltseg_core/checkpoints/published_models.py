@@ -30,11 +30,13 @@ PUBLISHED_MODELS: dict[str, PublishedModel] = {
         PublishedModel("gta_1", "GTA5, 5,000 iterations"),
         PublishedModel("gta_2", "GTA5, 1,000 iterations with a frozen encoder, then 5,000"),
         PublishedModel("synthia_1", "SYNTHIA, 5,000 iterations"),
+        PublishedModel("synthia_2", "SYNTHIA, 1,000 iterations with a frozen encoder, then 5,000"),
         PublishedModel("acdc_1", "ACDC, 20,000 iterations"),
         PublishedModel("bdd100k_1", "BDD100K, 20,000 iterations"),
         PublishedModel("cityscapes_1", "Cityscapes, 20,000 iterations"),
         PublishedModel("cityscapes_2", "Cityscapes, 1,000 iterations with a frozen encoder, then 20,000"),
         PublishedModel("mapillary_1", "Mapillary Vistas, 20,000 iterations"),
+        PublishedModel("mapillary+cityscapes_1", "Mapillary Vistas and Cityscapes, 20,000 and 40,000 iterations"),
         PublishedModel("mapillary+cityscapes_2", "Mapillary Vistas and Cityscapes, 1,000, 20,000 and 40,000 iterations"),
     )
 }

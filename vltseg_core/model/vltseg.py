@@ -14,10 +14,11 @@ from torch.nn import functional as F
 
 from vltseg_core.config import VltsegConfig
 from vltseg_core.model.feature_pyramid import FeaturePyramid
-from vltseg_core.model.image_encoder import VitImageEncoder, build_image_encoder
+from vltseg_core.model.image_encoder import build_image_encoder
 from vltseg_core.model.mask_decoder import MaskDecoder, MaskPrediction
 from vltseg_core.model.pixel_decoder import build_pixel_decoder
 from vltseg_core.model.pixel_text_matching import score_map
+from vltseg_core.model.vit_image_encoder import VitImageEncoder
 
 
 class VltsegOutput(NamedTuple):

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 import vltseg_core.runtime.device as devices
 from vltseg_core.checkpoints import native
 from vltseg_core.checkpoints.native import Checkpoint
-from vltseg_core.config import PRESETS
+from vltseg_core.config import PRESETS, InferenceConfig
 from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError, InputError
 from vltseg_core.labels import ClassTable
 from vltseg_core.model.vltseg import Vltseg, semantic_scores
@@ -61,7 +61,7 @@ class Segmenter:
         precision: str = "auto",
         backend: str = "auto",
         input_size: tuple[int, int] | None = None,
-        window_px: int = 0,
+        window_px: int | None = None,
     ) -> Segmenter:
         """A segmenter ready to be warmed up.
 
@@ -71,7 +71,8 @@ class Segmenter:
             precision: "auto" (fp16 on a GPU, fp32 on a CPU), "fp32", "fp16" or "bf16".
             backend: "auto" or "eager".
             input_size: (height, width) in pixels that every image is resized to; None keeps each image's own size.
-            window_px: side of the square window that slides over images larger than it, 0 for whole images.
+            window_px: side of the square window that slides over images larger than it, 0 for whole images; None takes the
+                checkpoint's own (the published crop for a published checkpoint, else 0).
 
         Raises CheckpointError, ConfigurationError or DeviceError with what to do next.
         """
@@ -79,18 +80,19 @@ class Segmenter:
             raise ConfigurationError(f"unknown backend '{backend}': use auto or eager")
         if input_size is not None and min(input_size) < 32:
             raise ConfigurationError(f"input size {input_size} (height, width) is too small: use 32 pixels or more")
-        if window_px and window_px < 32:
+        if window_px and not window_px >= 32:
             raise ConfigurationError(f"window of {window_px} pixels is too small: use 32 or more, or 0 for whole images")
         chosen_device = devices.resolve_device(device)
         chosen_precision = devices.resolve_precision(precision, chosen_device)
         path = weights_path(checkpoint_or_preset)
+        checkpoint = native.load(path)
         return cls(
-            native.load(path),
+            checkpoint,
             source=str(path),
             device=chosen_device,
             precision=chosen_precision,
             input_size=input_size,
-            window=SlidingWindow(window_px) if window_px else None,
+            window=_window(checkpoint.network.config.inference, window_px),
         )
 
     @torch.inference_mode()
@@ -133,7 +135,9 @@ class Segmenter:
         """uint8 [B, 3, H, W] to the network's normalised input at its size."""
         images = batch.float()
         if self._input_size is not None and self._input_size != tuple(batch.shape[-2:]):
-            images = F.interpolate(images, size=self._input_size, mode="bilinear", align_corners=False, antialias=True)
+            images = F.interpolate(
+                images, size=self._input_size, mode="bilinear", align_corners=False, antialias=self._config.inference.antialias
+            )
         images = (images - self._mean) / self._std
         return images.to(devices.DTYPES[self._precision], memory_format=torch.channels_last)
 
@@ -186,6 +190,12 @@ class Segmenter:
         self._network = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _window(inference: InferenceConfig, window_px: int | None) -> SlidingWindow | None:
+    if window_px is None or window_px == inference.window_px:
+        return SlidingWindow(inference.window_px, inference.window_step_px) if inference.window_px else None
+    return SlidingWindow(window_px) if window_px else None
 
 
 def weights_path(checkpoint_or_preset: str | Path) -> Path:

@@ -60,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
     if cli.trainer.interrupted:
         print(f"stopped at step {cli.trainer.global_step}: go on with --output {output} --resume")
         return 130
-    start = cli.model.hparams["encoder_weights"]
+    start = cli.model.hparams["pretrained"]
     credited = [TOWER_CREDITS[start]] if start else []
     trained_on = "; ".join(credited + [SOURCE_CREDITS[name] for name in cli.datamodule.source_names])
     native.save(cli.model.network, output / "model.safetensors", trained_on=trained_on)

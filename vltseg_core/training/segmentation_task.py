@@ -21,7 +21,7 @@ from vltseg_core.config import preset as network_preset
 from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
-from vltseg_core.model.image_encoder import ConvImageEncoder
+from vltseg_core.model.hierarchical_image_encoder import ConvImageEncoder
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput, semantic_scores
 from vltseg_core.training.losses import CodeFrequencies, code_cross_entropy, code_log_probabilities, resize_codes, segment_dice
 
@@ -43,7 +43,7 @@ class SegmentationTask(pl.LightningModule):
         preset: name of the network, see `vltseg_core.config.PRESETS`.
         class_embeddings: safetensors file of class embeddings [K, D], or the name of a set that comes with the package.
         initial_weights: weights file of the same network to start from; None starts from random weights.
-        encoder_weights: what the image encoder starts from, see `load_pretrained_tower`; None starts from random weights.
+        pretrained: what the image encoder starts from, see `load_pretrained_tower`; None starts from random weights.
         frozen_stages: how many of a convolutional encoder's stages, and its stem, stay as they are.
         learning_rate: AdamW's, at its highest.
         encoder_rate_factor: the image encoder's learning rate as a multiple of it.
@@ -63,7 +63,7 @@ class SegmentationTask(pl.LightningModule):
         class_embeddings: str = "minilm",
         *,
         initial_weights: str | None = None,
-        encoder_weights: str | None = None,
+        pretrained: str | None = None,
         frozen_stages: int = 0,
         learning_rate: float = 1e-3,
         encoder_rate_factor: float = 1.0,
@@ -90,8 +90,8 @@ class SegmentationTask(pl.LightningModule):
         assert self.network.class_embeddings is not None  # text queries have them
         self.network.class_embeddings.copy_(load_class_embeddings(class_embeddings, self.network.config))
         config = self.network.config
-        if encoder_weights is not None:
-            load_pretrained_tower(self.network.image_encoder, encoder_weights)
+        if pretrained is not None:
+            load_pretrained_tower(self.network.image_encoder, pretrained)
         if initial_weights is not None:
             start = native.load(Path(initial_weights)).network
             if start.config != config:

@@ -13,11 +13,22 @@ from pathlib import Path
 import pytest
 
 from vltseg_core.checkpoints import native
+from vltseg_core.checkpoints.cache import accept_licence
 from vltseg_core.checkpoints.download import RemoteFile, download, record_file
-from vltseg_core.checkpoints.fetch import accept_licence, fetch
+from vltseg_core.checkpoints.fetch import fetch
+from vltseg_core.checkpoints.pretrained_files import (
+    PretrainedWeights,
+    fetch_pretrained,
+    pretrained_path,
+    pretrained_weights,
+)
+from vltseg_core.checkpoints.published_models import LICENCE
+from vltseg_core.config import PRESETS
 from vltseg_core.errors import CheckpointError, ConfigurationError
+from vltseg_core.model.image_encoder import pretrained_file
 
 MINI = (Path(__file__).parents[2] / "parity" / "mini.pth").read_bytes()
+HUB_NAME = "open_clip_model.safetensors"
 NAME = "vltseg_checkpoint_cityscapes_1.pth"
 
 
@@ -33,6 +44,7 @@ class Server:
         self.knows_ranges = True
         self.content = MINI
         self.record: bytes | None = None
+        self.licence = "mit"
         self.ranges: list[str] = []
         server = self
 
@@ -40,6 +52,9 @@ class Server:
             def do_GET(self) -> None:
                 if self.path == "/record":
                     self._send(200, server.record or server.describe())
+                    return
+                if self.path.startswith("/api/models/"):
+                    self._send(200, server.record or server.describe_repository())
                     return
                 wanted = self.headers.get("Range", "")
                 server.ranges.append(wanted)
@@ -66,6 +81,10 @@ class Server:
         checksum = f"md5:{hashlib.md5(MINI).hexdigest()}"
         described = {"key": NAME, "size": len(MINI), "checksum": checksum, "links": {"self": f"{self.url}/file"}}
         return json.dumps({"files": [described]}).encode()
+
+    def describe_repository(self) -> bytes:
+        large = {"rfilename": HUB_NAME, "size": len(MINI), "lfs": {"size": len(MINI), "sha256": hashlib.sha256(MINI).hexdigest()}}
+        return json.dumps({"cardData": {"license": self.licence}, "siblings": [{"rfilename": "README.md"}, large]}).encode()
 
     @property
     def file(self) -> RemoteFile:
@@ -137,7 +156,7 @@ def test_a_file_that_the_record_lacks_is_said(server: Server) -> None:
 
 
 def test_a_fetched_checkpoint_is_converted_once(server: Server, tmp_path: Path) -> None:
-    accept_licence(tmp_path)
+    accept_licence(tmp_path, LICENCE)
     weights = fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url=f"{server.url}/record")
     restored = native.load(weights)
     assert "Cityscapes, 20,000 iterations" in restored.trained_on and "CC BY-NC 4.0" in restored.trained_on
@@ -153,7 +172,7 @@ def test_the_licence_comes_first(server: Server, tmp_path: Path) -> None:
 
 
 def test_without_a_connection_the_sentence_names_the_file_and_the_folder(tmp_path: Path) -> None:
-    accept_licence(tmp_path)
+    accept_licence(tmp_path, LICENCE)
     with pytest.raises(CheckpointError, match=f"cannot be reached.*put {NAME} into '{tmp_path}'"):
         fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url="http://127.0.0.1:9/none")
     (tmp_path / NAME).write_bytes(MINI)
@@ -164,3 +183,47 @@ def test_without_a_connection_the_sentence_names_the_file_and_the_folder(tmp_pat
 def test_an_unknown_name_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"'adcd_1': did you mean 'acdc_1'\?"):
         fetch("adcd_1", tmp_path, lambda done, total: None)
+
+
+EVA = PretrainedWeights("EVA02-B-16", "merged2b_s8b_b131k")
+
+
+def test_clip_weights_come_from_the_hub_by_its_own_checksum(server: Server, tmp_path: Path) -> None:
+    server.cut_after = len(MINI) // 3
+    path, licence = fetch_pretrained(EVA, tmp_path, lambda done, total: None, hub_url=server.url)
+    assert (path.read_bytes(), licence) == (MINI, "mit")
+    assert path == pretrained_path(*EVA, tmp_path)
+    num_requests = len(server.ranges)
+    assert fetch_pretrained(EVA, tmp_path, lambda done, total: None, hub_url="http://127.0.0.1:9")[0] == path
+    assert len(server.ranges) == num_requests
+
+
+def test_damaged_clip_weights_never_get_their_name(server: Server, tmp_path: Path) -> None:
+    server.content = MINI[:-1] + b"x"
+    with pytest.raises(CheckpointError, match=r"deleted; run the command again.*put open_clip_model.safetensors of https://"):
+        fetch_pretrained(EVA, tmp_path, lambda done, total: None, hub_url=server.url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_licence_that_restricts_use_is_asked_for_once(server: Server, tmp_path: Path) -> None:
+    server.licence = "apple-amlr"
+    with pytest.raises(ConfigurationError, match=r"licensed 'apple-amlr' .*--accept-license"):
+        fetch_pretrained(EVA, tmp_path, lambda done, total: None, hub_url=server.url)
+    assert server.ranges == []
+    fetch_pretrained(EVA, tmp_path, lambda done, total: None, accept_license=True, hub_url=server.url)
+    other = PretrainedWeights("EVA02-L-14", "merged2b_s4b_b131k")
+    assert fetch_pretrained(other, tmp_path, lambda done, total: None, hub_url=server.url)[0].is_file()
+
+
+def test_names_of_presets_and_of_open_clip_are_understood() -> None:
+    assert pretrained_weights("eva02_clip_b") == EVA
+    assert pretrained_weights("ViT-L-14/laion2b_s32b_b82k") == ("ViT-L-14", "laion2b_s32b_b82k")
+    assert pretrained_weights("cityscapes_1") is None
+
+
+def test_every_preset_of_a_clip_has_weights_on_the_hub() -> None:
+    for name, config in PRESETS.items():
+        if name != "tiny":
+            weights = pretrained_weights(name)
+            assert weights is not None and weights.model == config.image_encoder.model
+            assert pretrained_file(*weights).repository.startswith("timm/")

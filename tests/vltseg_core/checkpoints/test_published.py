@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from vltseg_core.checkpoints import native, published
+from vltseg_core.config import InferenceConfig
 from vltseg_core.errors import CheckpointError
 from vltseg_core.model.vltseg import Vltseg, semantic_scores
 
@@ -87,6 +88,26 @@ def test_every_key_of_the_full_size_network_is_understood() -> None:
         expected = Vltseg(config).state_dict()
     converted = published._renamed(tensors)
     assert {name: list(t.shape) for name, t in converted.items()} == {name: list(t.shape) for name, t in expected.items()}
+
+
+@pytest.mark.parametrize(("grid", "crop_px", "step_px"), [(36, 512, 426), (73, 1024, 768), (16, 224, 0), (8, 112, 0)])
+def test_the_training_crop_and_the_test_protocol_follow_from_the_position_embedding(
+    grid: int, crop_px: int, step_px: int
+) -> None:
+    shapes = json.loads((PARITY / "published_checkpoint_keys.json").read_text())
+    tensors = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    tensors["backbone.pos_embed"] = torch.empty(1, grid * grid + 1, 1024, device="meta")
+    config = published._configuration(tensors, Path("full.pth"))
+    assert (config.crop_size, config.image_encoder.trained_size) == (crop_px, 14 * grid)
+    assert config.inference == InferenceConfig(crop_px, step_px, antialias=False)
+
+
+def test_what_is_left_of_a_crop_after_whole_patches_is_dropped_as_the_published_network_does(network: Vltseg) -> None:
+    image = torch.randn(1, 3, 125, 117)
+    with torch.inference_mode():
+        maps = network.image_encoder(image).feature_maps
+        cut = network.image_encoder(image[..., :112, :112]).feature_maps
+    assert torch.equal(maps[3], cut[3])
 
 
 def rewritten(tmp_path: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> Path:

@@ -8,7 +8,7 @@ import copy
 import torch
 
 from vltseg_core.config import preset
-from vltseg_core.model.image_encoder import ConvImageEncoder
+from vltseg_core.model.hierarchical_image_encoder import ConvImageEncoder
 
 
 def test_frozen_stages_keep_weights_and_statistics() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from vltseg_core.checkpoints import native, published
 from vltseg_core.data.demo_scenes import DemoSequence
 from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError, InputError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
@@ -142,3 +143,15 @@ def test_labels_do_not_depend_on_the_number_of_threads(segmenter: Segmenter) -> 
     single = segmenter.segment([image])[0].labels
     torch.set_num_threads(threads)
     assert (single == segmenter.segment([image])[0].labels).mean() > 0.999
+
+
+def test_a_published_checkpoint_is_used_by_its_published_protocol_unless_told_otherwise(tmp_path: Path) -> None:
+    network = published.convert(Path(__file__).parents[2] / "parity" / "mini.pth")
+    native.save(network, tmp_path / "mini.safetensors", trained_on="random weights")
+    image = np.random.default_rng(0).integers(0, 256, (112, 200, 3), np.uint8)
+
+    def scores(**settings: int) -> np.ndarray:
+        return Segmenter.load(tmp_path / "mini.safetensors", device="cpu", **settings).segment([image])[0].confidence
+
+    assert np.array_equal(scores(), scores(window_px=112))
+    assert not np.array_equal(scores(), scores(window_px=0))

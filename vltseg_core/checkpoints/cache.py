@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of fetched weights, and which licences were accepted there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Where fetched weights are kept: VLTSEG_CACHE, else vltseg in the user's cache folder."""
+    if own := os.environ.get("VLTSEG_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vltseg"
+
+
+def licence_accepted(folder: Path, licence: str) -> bool:
+    """Whether that licence was accepted before."""
+    record = folder / "licences_accepted"
+    return record.is_file() and licence in record.read_text(encoding="utf-8").splitlines()
+
+
+def accept_licence(folder: Path, licence: str) -> None:
+    """Remember that the licence was accepted."""
+    if not licence_accepted(folder, licence):
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "licences_accepted").open("a", encoding="utf-8") as record:
+            record.write(licence + "\n")
