@@ -29,7 +29,10 @@ KINDS = ("labels", "colour", "overlay", "confidence")
 
 @dataclass(frozen=True)
 class SegmentSettings:
-    """inputs: paths or patterns. kinds: of `KINDS`. batch_size: pictures that enter the network together. window_px: as for `Segmenter.load`."""
+    """inputs: paths or patterns. kinds: of `KINDS`. batch_size: pictures that enter the network together.
+
+    window_px, whole_masks: as for `Segmenter.load`.
+    """
 
     inputs: tuple[str, ...]
     output: Path
@@ -38,6 +41,7 @@ class SegmentSettings:
     device: str = "auto"
     batch_size: int = 1
     window_px: int | None = None
+    whole_masks: bool = False
 
     def __post_init__(self) -> None:
         unknown = [kind for kind in self.kinds if kind not in KINDS]
@@ -57,7 +61,9 @@ def segment_files(settings: SegmentSettings, progress: Progress) -> int:
     goes on. Raises VltsegError with one sentence for input that cannot be read, and for a folder of other results.
     """
     sources = [open_source(given) for given in settings.inputs]
-    segmenter = Segmenter.load(settings.checkpoint, device=settings.device, window_px=settings.window_px)
+    segmenter = Segmenter.load(
+        settings.checkpoint, device=settings.device, window_px=settings.window_px, whole_masks=settings.whole_masks
+    )
     _claim(settings, segmenter)
     total = sum(source.num_frames or 0 for source in sources) or None
     task = progress.add_task("Segmenting", total=total)

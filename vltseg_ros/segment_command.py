@@ -22,13 +22,17 @@ def segment(
             min=0, help="Side of a sliding window in pixels; 0: whole pictures; left out: as the checkpoint was tested."
         ),
     ] = None,
+    whole_masks: Annotated[
+        bool,
+        typer.Option("--whole-masks", help="Resize all queries' masks at once, as the published code does; more memory."),
+    ] = False,
 ) -> None:
     """Segment pictures to files; a run that was stopped goes on where it was."""
     from vltseg_ros.progress_bar import progress_bar
     from vltseg_ros.segment import SegmentSettings, segment_files
 
     kinds = tuple(kind.strip() for kind in show.split(",") if kind.strip())
-    settings = SegmentSettings(tuple(inputs), output, kinds, checkpoint, device, batch_size, window)
+    settings = SegmentSettings(tuple(inputs), output, kinds, checkpoint, device, batch_size, window, whole_masks)
     try:
         with progress_bar() as progress:
             num_pictures = segment_files(settings, progress)

@@ -77,7 +77,7 @@ class MaskDecoder(nn.Module):
     def forward(self, pixels: DecodedPixels, class_embeddings: Tensor | None) -> tuple[MaskPrediction, ...]:
         """Decoded pixels, and class embeddings [K, D] for text queries, to each layer's prediction, the final one last.
 
-        At inference (`eval`) what only supervises training is left out: text queries then give one prediction.
+        At inference (`eval`) the final one is the only one; text queries, which attend everywhere, then skip the others.
         """
         batch_size = pixels.mask_features.shape[0]
         values = [
@@ -96,7 +96,8 @@ class MaskDecoder(nn.Module):
                 mask = _attention_mask(predictions[-1].mask_logits, pixels.memory[level].shape[-2:])
             queries = layer(queries, query_positions, keys[level], values[level], mask)
             if not self._skips_intermediate or i == len(self.layers) - 1:
-                predictions.append(self._predict(queries, pixels.mask_features))
+                prediction = self._predict(queries, pixels.mask_features)
+                predictions = [*predictions, prediction] if self.training else [prediction]
         return tuple(predictions)
 
     @property

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vltseg_core.config import VltsegConfig
 from vltseg_core.model.feature_pyramid import FeaturePyramid
@@ -75,16 +74,3 @@ class Vltseg(nn.Module):
         if self.dense_projection is not None:
             embedding = self.dense_projection(pixels.memory[-1])
         return VltsegOutput(predictions, score_map(embedding, self.class_embeddings))
-
-
-def semantic_scores(prediction: MaskPrediction, size: tuple[int, int]) -> Tensor:
-    """A prediction as class scores [B, K, H, W] at `size`.
-
-    Learned queries: class probabilities times mask probabilities, summed over the queries, each mask resized first
-    (Mask2Former, section 3.1). Text queries: softmax of the resized masks over the classes.
-    """
-    mask_logits = F.interpolate(prediction.mask_logits, size=size, mode="bilinear", align_corners=False)
-    if prediction.class_logits is None:
-        return mask_logits.softmax(dim=1)
-    class_probabilities = prediction.class_logits.softmax(dim=-1)[..., :-1]
-    return torch.einsum("bqk,bqhw->bkhw", class_probabilities, mask_logits.sigmoid())

@@ -19,7 +19,9 @@ from vltseg_core.checkpoints.native import Checkpoint
 from vltseg_core.config import PRESETS, InferenceConfig
 from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError, InputError
 from vltseg_core.labels import ClassTable
-from vltseg_core.model.vltseg import Vltseg, semantic_scores
+from vltseg_core.model.mask_decoder import MaskPrediction
+from vltseg_core.model.semantic_map import semantic_scores
+from vltseg_core.model.vltseg import Vltseg
 from vltseg_core.runtime.segmentation import Segmentation, SegmenterDescription
 from vltseg_core.runtime.sliding_window import SlidingWindow
 
@@ -42,11 +44,13 @@ class Segmenter:
         precision: str,
         input_size: tuple[int, int] | None,
         window: SlidingWindow | None = None,
+        whole_masks: bool = False,
     ) -> None:
         network = checkpoint.network
         self.classes: ClassTable = network.config.classes
         self._network: Vltseg | None = network.to(device, devices.DTYPES[precision]).to(memory_format=torch.channels_last).eval()
         self._device, self._precision, self._input_size, self._window = device, precision, input_size, window
+        self._whole_masks = whole_masks
         self._source, self._trained_on, self._config = source, checkpoint.trained_on, network.config
         self._num_parameters = sum(p.numel() for p in network.parameters())
         self._mean = torch.tensor(self._config.mean, device=device).view(3, 1, 1)
@@ -62,6 +66,7 @@ class Segmenter:
         backend: str = "auto",
         input_size: tuple[int, int] | None = None,
         window_px: int | None = None,
+        whole_masks: bool = False,
     ) -> Segmenter:
         """A segmenter ready to be warmed up.
 
@@ -73,6 +78,8 @@ class Segmenter:
             input_size: (height, width) in pixels that every image is resized to; None keeps each image's own size.
             window_px: side of the square window that slides over images larger than it, 0 for whole images; None takes the
                 checkpoint's own (the published crop for a published checkpoint, else 0).
+            whole_masks: resize the masks of all queries at once, as the published code does, at several times the
+                memory; the labels differ by rounding alone (see `semantic_scores`).
 
         Raises CheckpointError, ConfigurationError or DeviceError with what to do next.
         """
@@ -93,6 +100,7 @@ class Segmenter:
             precision=chosen_precision,
             input_size=input_size,
             window=_window(checkpoint.network.config.inference, window_px),
+            whole_masks=whole_masks,
         )
 
     @torch.inference_mode()
@@ -147,8 +155,9 @@ class Segmenter:
         network = self._network
 
         def scores_of(crop: Tensor, crop_size: tuple[int, int]) -> Tensor:
-            prediction = network(crop).predictions[-1]
-            return semantic_scores(prediction._replace(mask_logits=prediction.mask_logits.float()), crop_size).float()
+            mask_logits, class_logits = network(crop).predictions[-1]
+            in_fp32 = MaskPrediction(mask_logits.float(), None if class_logits is None else class_logits.float())
+            return semantic_scores(in_fp32, crop_size, whole_masks=self._whole_masks)
 
         input_size = (inputs.shape[-2], inputs.shape[-1])
         if self._window is None or max(input_size) <= self._window.size_px:

@@ -22,8 +22,10 @@ from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
 from vltseg_core.model.hierarchical_image_encoder import ConvImageEncoder
-from vltseg_core.model.vltseg import Vltseg, VltsegOutput, semantic_scores
+from vltseg_core.model.semantic_map import semantic_scores
+from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.training.losses import CodeFrequencies, code_cross_entropy, code_log_probabilities, resize_codes, segment_dice
+from vltseg_core.training.mask2former_loss import Mask2FormerLoss, segments_of
 
 
 class TrainingBatch(NamedTuple):
@@ -34,10 +36,11 @@ class TrainingBatch(NamedTuple):
 
 
 class SegmentationTask(pl.LightningModule):
-    """Trains a network with text queries on label codes.
+    """Trains a network on label codes; every decoder layer is supervised.
 
-    Every decoder layer is supervised: the final one by cross-entropy and dice at half the image's size, the others by
-    cross-entropy at a quarter; pixel-text matching at the score map's own size.
+    Learned queries: Mask2Former's matching loss on one segment a class; codes that stand for several classes count for
+    nothing there. Text queries: the final layer by cross-entropy and dice at half the image's size, the others by
+    cross-entropy at a quarter. Pixel-text matching at the score map's own size.
 
     Args:
         preset: name of the network, see `vltseg_core.config.PRESETS`.
@@ -83,12 +86,8 @@ class SegmentationTask(pl.LightningModule):
         self.code_frequencies = CodeFrequencies()
         self.cross_entropy_weight, self.dice_weight, self.ptm_weight = cross_entropy_weight, dice_weight, ptm_weight
         self.network = Vltseg(network_preset(preset)).to(memory_format=torch.channels_last)
-        if not self.network.mask_decoder.from_text:
-            raise ConfigurationError(
-                f"network '{preset}' has learned queries, which need a matching loss: choose one with text queries (tiny)"
-            )
-        assert self.network.class_embeddings is not None  # text queries have them
-        self.network.class_embeddings.copy_(load_class_embeddings(class_embeddings, self.network.config))
+        if self.network.class_embeddings is not None:
+            self.network.class_embeddings.copy_(load_class_embeddings(class_embeddings, self.network.config))
         config = self.network.config
         if pretrained is not None:
             load_pretrained_tower(self.network.image_encoder, pretrained)
@@ -103,6 +102,7 @@ class SegmentationTask(pl.LightningModule):
             self.network.image_encoder.freeze_stages(frozen_stages)
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(3, 1, 1), persistent=False)
+        self.mask2former_loss = Mask2FormerLoss()
         self._confusions: list[ConfusionMatrix] = []
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -119,6 +119,19 @@ class SegmentationTask(pl.LightningModule):
 
     def losses(self, output: VltsegOutput, codes: Tensor) -> dict[str, Tensor]:
         """Each weighted loss by name. Codes int64 [B, H, W]."""
+        losses = self._query_losses(output, codes)
+        pixel_text = self.network.config.pixel_text
+        if output.score_map is not None and pixel_text is not None:
+            logits = output.score_map / pixel_text.temperature
+            codes_embedding = resize_codes(codes, (logits.shape[-2], logits.shape[-1]))
+            ptm = code_cross_entropy(code_log_probabilities(logits), codes_embedding)
+            losses["ptm"] = self.ptm_weight * ptm
+        return losses
+
+    def _query_losses(self, output: VltsegOutput, codes: Tensor) -> dict[str, Tensor]:
+        if output.predictions[-1].class_logits is not None:
+            num_classes = len(self.network.config.classes)
+            return self.mask2former_loss(output.predictions, [segments_of(image, num_classes) for image in codes])
         *earlier, final = [prediction.mask_logits for prediction in output.predictions]
         quarter = (final.shape[-2], final.shape[-1])
         half = (2 * quarter[0], 2 * quarter[1])
@@ -133,17 +146,10 @@ class SegmentationTask(pl.LightningModule):
         for mask_logits in earlier:
             auxiliary = code_cross_entropy(code_log_probabilities(mask_logits), codes_quarter, weights)
             cross_entropy = cross_entropy + self.auxiliary_weight * auxiliary
-        losses = {
+        return {
             "cross_entropy": self.cross_entropy_weight * cross_entropy,
             "dice": self.dice_weight * segment_dice(final, codes_half),
         }
-        pixel_text = self.network.config.pixel_text
-        if output.score_map is not None and pixel_text is not None:
-            logits = output.score_map / pixel_text.temperature
-            codes_embedding = resize_codes(codes, (logits.shape[-2], logits.shape[-1]))
-            ptm = code_cross_entropy(code_log_probabilities(logits), codes_embedding)
-            losses["ptm"] = self.ptm_weight * ptm
-        return losses
 
     @property
     def _evaluation_sets(self) -> dict[str, EvaluationSet]:

@@ -19,7 +19,8 @@ import torch
 from vltseg_core.checkpoints import native, published
 from vltseg_core.config import InferenceConfig
 from vltseg_core.errors import CheckpointError
-from vltseg_core.model.vltseg import Vltseg, semantic_scores
+from vltseg_core.model.semantic_map import semantic_scores
+from vltseg_core.model.vltseg import Vltseg
 
 PARITY = Path(__file__).parents[2] / "parity"
 

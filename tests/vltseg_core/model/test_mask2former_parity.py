@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pixel decoder, mask decoder and loss compute what transformers' Mask2Former computes from the same weights."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vltseg_core.config import MaskDecoderConfig, PixelDecoderConfig
+from vltseg_core.model.mask_decoder import MaskDecoder, MaskPrediction
+from vltseg_core.model.pixel_decoder import DecodedPixels, DeformablePixelDecoder
+from vltseg_core.training.mask2former_loss import Mask2FormerLoss, segments_of
+
+mask2former = pytest.importorskip(
+    "transformers.models.mask2former.modeling_mask2former", reason="transformers, the reference, is not installed (extra 'dev')"
+)
+from transformers import Mask2FormerConfig  # noqa: E402  # after the skip
+
+WIDTH, NUM_CLASSES, NUM_QUERIES = 64, 19, 12
+TOLERANCE = 1e-4
+RENAMINGS = (
+    (r"^input_projections\.", "input_convs."),
+    (r"^level_embed$", "level_embedding.weight"),
+    (r"^level_embed\.", "level_embedding."),
+    (r"^encoder\.layers\.(\d+)\.self_attn_layer_norm\.", r"layers.\1.attention_norm."),
+    (r"^encoder\.layers\.(\d+)\.self_attn\.", r"layers.\1.self_attention."),
+    (r"^(encoder|decoder)\.layers\.(\d+)\.fc1\.", r"layers.\2.feed_forward.expand."),
+    (r"^(encoder|decoder)\.layers\.(\d+)\.fc2\.", r"layers.\2.feed_forward.contract."),
+    (r"^(encoder|decoder)\.layers\.(\d+)\.final_layer_norm\.", r"layers.\2.feed_forward_norm."),
+    (r"^mask_projection\.", "mask_feature_conv."),
+    (r"^adapter_1\.", "lateral_conv."),
+    (r"^layer_1\.", "output_conv."),
+    (r"^queries_embedder\.", "query_positions."),
+    (r"^queries_features\.", "query_features."),
+    (r"^decoder\.layers\.(\d+)\.(self|cross)_attn_layer_norm\.", r"layers.\1.\2_attention_norm."),
+    (r"^decoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.", r"layers.\1.self_attention.\2_proj."),
+    (r"^decoder\.layers\.(\d+)\.(self|cross)_attn\.", r"layers.\1.\2_attention."),
+    (r"^decoder\.layernorm\.", "output_norm."),
+    (r"^decoder\.mask_predictor\.mask_embedder\.(\d)\.0\.", lambda m: f"mask_head.{2 * int(m[1])}."),
+    (r"\.q_proj\.", ".query_proj."),
+    (r"\.k_proj\.", ".key_proj."),
+    (r"\.v_proj\.", ".value_proj."),
+)
+
+
+def renamed(state: dict[str, Tensor], ours: nn.Module) -> dict[str, Tensor]:
+    """The reference's weights under our names."""
+    converted: dict[str, Tensor] = {}
+    for key, value in state.items():
+        name = key
+        for pattern, replacement in RENAMINGS:
+            name = re.sub(pattern, replacement, name)
+        if "self_attention.value_proj" in name and "encoder" in key:
+            name = name.replace("self_attention.query_proj", "self_attention.value_proj")
+        if ".in_proj_" in name:
+            for part, role in zip(value.chunk(3), ("query", "key", "value"), strict=True):
+                converted[re.sub(r"in_proj_", f"{role}_proj.", name)] = part
+        else:
+            converted[name] = value
+    assert set(converted) <= set(ours.state_dict()), sorted(set(converted) - set(ours.state_dict()))
+    return converted
+
+
+@pytest.fixture(scope="module")
+def config() -> Mask2FormerConfig:
+    return Mask2FormerConfig(
+        feature_size=WIDTH, mask_feature_size=WIDTH, hidden_dim=WIDTH, encoder_feedforward_dim=128, dim_feedforward=128,
+        num_attention_heads=4, encoder_layers=3, decoder_layers=7, num_queries=NUM_QUERIES, num_labels=NUM_CLASSES,
+        dropout=0.0, train_num_points=500,
+    )  # fmt: skip
+
+
+def scrambled(module: nn.Module) -> nn.Module:
+    """Weights of a size that lets every part matter, in evaluation mode."""
+    torch.manual_seed(3)
+    for parameter in module.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return module.eval()
+
+
+def relative_difference(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+@torch.no_grad()
+def test_the_pixel_decoder_gives_the_reference_s_maps(config: Mask2FormerConfig) -> None:
+    channels = (24, 32, 40, 48)
+    theirs = scrambled(mask2former.Mask2FormerPixelDecoder(config, list(channels)))
+    ours = DeformablePixelDecoder(
+        PixelDecoderConfig("deformable", width=WIDTH, mask_width=WIDTH, num_layers=3, num_heads=4, ffn_width=128), channels
+    ).eval()
+    ours.load_state_dict(renamed(theirs.state_dict(), ours))
+    maps = [torch.randn(2, c, 80 // s, 112 // s) for c, s in zip(channels, (1, 2, 4, 8), strict=True)]
+    expected = theirs(maps)
+    found = ours(tuple(maps))
+    assert relative_difference(found.mask_features, expected.mask_features) < TOLERANCE
+    for level in range(3):
+        assert relative_difference(found.memory[level], expected.multi_scale_features[level]) < TOLERANCE
+
+
+@torch.no_grad()
+def test_the_mask_decoder_gives_the_reference_s_masks_after_every_layer(config: Mask2FormerConfig) -> None:
+    theirs = scrambled(mask2former.Mask2FormerTransformerModule(in_features=WIDTH, config=config))
+    class_head = scrambled(nn.Linear(WIDTH, NUM_CLASSES + 1))
+    ours = MaskDecoder(
+        MaskDecoderConfig("learned", num_queries=NUM_QUERIES, num_layers=6, num_heads=4, ffn_width=128),
+        width=WIDTH, mask_width=WIDTH, num_classes=NUM_CLASSES, embedding_width=0,
+    ).train()  # fmt: skip  # training mode gives every layer's prediction; there is no dropout
+    converted = renamed(theirs.state_dict(), ours)
+    ours.load_state_dict(converted | {f"class_head.{k}": v for k, v in class_head.state_dict().items()})
+    memory = [torch.randn(2, WIDTH, *size) for size in ((5, 7), (10, 14), (20, 28))]
+    mask_features = torch.randn(2, WIDTH, 40, 56)
+    expected = theirs(memory, mask_features, output_hidden_states=True)
+    found = ours(DecodedPixels(mask_features, tuple(memory)), None)
+    assert len(found) == len(expected.masks_queries_logits) == 7
+    for prediction, masks, states in zip(found, expected.masks_queries_logits, expected.intermediate_hidden_states, strict=True):
+        assert relative_difference(prediction.mask_logits, masks) < TOLERANCE
+        assert relative_difference(prediction.class_logits, class_head(states.transpose(0, 1))) < TOLERANCE
+
+
+def random_predictions(num_layers: int, requires_grad: bool = False) -> list[MaskPrediction]:
+    torch.manual_seed(7)
+    return [
+        MaskPrediction(
+            (3 * torch.randn(2, NUM_QUERIES, 24, 32)).requires_grad_(requires_grad),
+            torch.randn(2, NUM_QUERIES, NUM_CLASSES + 1).requires_grad_(requires_grad),
+        )
+        for _ in range(num_layers)
+    ]
+
+
+def labels_of_blocks() -> Tensor:
+    """Blocks of classes, int64 [2, 96, 128]."""
+    torch.manual_seed(9)
+    blocks = torch.randint(0, NUM_CLASSES, (2, 1, 3, 4)).float()
+    return nn.functional.interpolate(blocks, scale_factor=32)[:, 0].long()
+
+
+def test_the_loss_and_its_gradients_are_the_reference_s(config: Mask2FormerConfig) -> None:
+    weights = {"loss_cross_entropy": 2.0, "loss_mask": 5.0, "loss_dice": 5.0}
+    theirs = mask2former.Mask2FormerLoss(config, weight_dict=weights)
+    predictions = random_predictions(3, requires_grad=True)
+    segments = [segments_of(labels, NUM_CLASSES) for labels in labels_of_blocks()]
+    *earlier, final = predictions
+    torch.manual_seed(11)  # both draw their points in the same order
+    expected = theirs(
+        final.mask_logits, final.class_logits, [s.masks for s in segments], [s.classes for s in segments],
+        [{"masks_queries_logits": p.mask_logits, "class_queries_logits": p.class_logits} for p in earlier],
+    )  # fmt: skip
+    total = {n: sum(v for k, v in expected.items() if k.startswith(f"loss_{n}")) for n in ("cross_entropy", "mask", "dice")}
+    torch.manual_seed(11)
+    found = Mask2FormerLoss(num_points=config.train_num_points)(predictions, segments)
+    for ours, reference in (("class", "cross_entropy"), ("mask", "mask"), ("dice", "dice")):
+        assert found[ours].item() == pytest.approx(weights[f"loss_{reference}"] * total[reference].item(), rel=TOLERANCE)
+    leaves = [tensor for prediction in predictions for tensor in prediction]
+    ours_gradients = torch.autograd.grad(sum(found.values()), leaves, retain_graph=True)
+    reference_sum = sum(weights[f"loss_{n}"] * value for n, value in total.items())
+    for ours_gradient, reference_gradient in zip(ours_gradients, torch.autograd.grad(reference_sum, leaves), strict=True):
+        assert relative_difference(ours_gradient, reference_gradient) < TOLERANCE

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Queries are matched to segments one to one, and pixels without a label change nothing."""
+
+from __future__ import annotations
+
+import torch
+
+from vltseg_core.labels import IGNORE
+from vltseg_core.model.mask_decoder import MaskPrediction
+from vltseg_core.training.mask2former_loss import Mask2FormerLoss, segments_of
+
+NUM_CLASSES = 4
+
+
+def labels() -> torch.Tensor:
+    """Class 1 on the left, class 3 on the right, nothing said below, int64 [32, 32]."""
+    image = torch.full((32, 32), IGNORE)
+    image[:24, :16], image[:24, 16:] = 1, 3
+    return image
+
+
+def perfect(order: tuple[int, ...] = (1, 3)) -> MaskPrediction:
+    """Two of four queries are the two segments, in that order, the others are nothing."""
+    mask_logits, class_logits = torch.full((1, 4, 32, 32), -20.0), torch.zeros(1, 4, NUM_CLASSES + 1)
+    class_logits[0, :, NUM_CLASSES] = 20.0
+    for query, train_id in enumerate(order):
+        mask_logits[0, query][labels() == train_id] = 20.0
+        class_logits[0, query] = 20.0 * torch.nn.functional.one_hot(torch.tensor(train_id), NUM_CLASSES + 1)
+    return MaskPrediction(mask_logits, class_logits)
+
+
+def test_segments_are_the_classes_that_occur() -> None:
+    segments = segments_of(labels(), NUM_CLASSES)
+    assert segments.classes.tolist() == [1, 3]
+    assert torch.equal(segments.masks[1] > 0, labels() == 3)
+    assert float(segments.counted.sum()) == 24 * 32
+
+
+def test_each_segment_finds_its_query_whatever_the_order() -> None:
+    torch.manual_seed(0)
+    prediction = perfect(order=(3, 1))
+    matching = Mask2FormerLoss(num_points=200).match(*(t[0] for t in prediction), segments_of(labels(), NUM_CLASSES))
+    assert dict(zip(matching.queries.tolist(), matching.segments.tolist(), strict=True)) == {0: 1, 1: 0}
+
+
+def test_a_perfect_prediction_costs_next_to_nothing_and_a_wrong_class_does() -> None:
+    torch.manual_seed(0)
+    loss = Mask2FormerLoss(num_points=400, importance=0.0)  # not drawn to the border, where logits are interpolated
+    segments = [segments_of(labels(), NUM_CLASSES)]
+    right = loss([perfect()], segments)
+    assert float(right["class"]) < 1e-6 and float(right["mask"]) < 1 and float(right["dice"]) < 0.5
+    wrong = loss([MaskPrediction(perfect().mask_logits, perfect().class_logits.roll(1, -1))], segments)
+    assert float(wrong["class"]) > 10
+
+
+def test_what_is_predicted_where_the_label_says_nothing_does_not_matter() -> None:
+    prediction, segments = perfect(), [segments_of(labels(), NUM_CLASSES)]
+    other = prediction.mask_logits.clone()
+    other[:, :, 26:] = -other[:, :, 26:]  # two rows off the border, where points are interpolated
+    gradients = []
+    for mask_logits in (prediction.mask_logits, other):
+        leaf = mask_logits.clone().requires_grad_()
+        torch.manual_seed(0)
+        losses = Mask2FormerLoss(num_points=400, importance=0.0)([MaskPrediction(leaf, prediction.class_logits)], segments)
+        gradients.append(torch.autograd.grad(losses["mask"] + losses["dice"], leaf)[0])
+    assert float(gradients[0][:, :, 26:].abs().max()) == 0
+    assert torch.equal(gradients[0], gradients[1])
+
+
+def test_an_image_without_labels_has_a_finite_loss() -> None:
+    nothing = torch.full((32, 32), IGNORE)
+    losses = Mask2FormerLoss(num_points=50)([perfect()], [segments_of(nothing, NUM_CLASSES)])
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert float(losses["mask"]) == float(losses["dice"]) == 0

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loss of learned queries: matched to an image's segments by the Hungarian method, masks compared at points.
+
+Source: Cheng et al., "Mask2Former", 2022, sections 3.3 and 4; the points as in Kirillov et al., "PointRend", 2020.
+Q queries, K classes, S segments of an image, M matched pairs of a batch, P points, H and W label pixels, h and w of masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.distributed
+from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]  # scipy has no stubs
+from torch import Tensor
+from torch.nn import functional as F
+
+from vltseg_core.model.mask_decoder import MaskPrediction
+
+
+class Segments(NamedTuple):
+    """An image's ground truth.
+
+    classes: train id of each segment, int64 [S]. masks: [S, H, W] in 0 and 1.
+    counted: [H, W], 0 where the label says nothing, else 1.
+    """
+
+    classes: Tensor
+    masks: Tensor
+    counted: Tensor
+
+
+class Matching(NamedTuple):
+    """Query numbers and the segment numbers that they are matched to, int64 [min(Q, S)] each."""
+
+    queries: Tensor
+    segments: Tensor
+
+
+def segments_of(labels: Tensor, num_classes: int) -> Segments:
+    """One segment a class that occurs in labels int64 [H, W]; values from `num_classes` on say nothing."""
+    counted = labels < num_classes
+    classes = labels[counted].unique()
+    return Segments(classes, (labels == classes[:, None, None]).float(), counted.float())
+
+
+@dataclass(frozen=True)
+class Mask2FormerLoss:
+    """Weighted classification, mask and dice losses of every decoder layer.
+
+    class_weight, mask_weight, dice_weight: of the losses and of the matching's costs. no_object_weight: of queries
+    without a segment. num_points: P. oversampling: candidates a point; importance: share of the points taken where the
+    mask is least certain.
+    """
+
+    class_weight: float = 2.0
+    mask_weight: float = 5.0
+    dice_weight: float = 5.0
+    no_object_weight: float = 0.1
+    num_points: int = 12544
+    oversampling: float = 3.0
+    importance: float = 0.75
+
+    def __call__(self, predictions: Sequence[MaskPrediction], segments: Sequence[Segments]) -> dict[str, Tensor]:
+        """Each weighted loss, summed over the layers, by name: "class", "mask", "dice".
+
+        predictions: of every layer, the final one last. segments: of each image of the batch.
+        """
+        final, *earlier = predictions[::-1]
+        layers = [self._layer_losses(prediction, segments) for prediction in (final, *earlier[::-1])]
+        weights = {"class": self.class_weight, "mask": self.mask_weight, "dice": self.dice_weight}
+        return {name: weight * torch.stack([layer[name] for layer in layers]).sum() for name, weight in weights.items()}
+
+    def _layer_losses(self, prediction: MaskPrediction, segments: Sequence[Segments]) -> dict[str, Tensor]:
+        mask_logits, class_logits = prediction
+        assert class_logits is not None  # learned queries name their class
+        matchings = [self.match(m, c, s) for m, c, s in zip(mask_logits, class_logits, segments, strict=True)]
+        losses = self._mask_losses(mask_logits, segments, matchings)
+        losses["class"] = self._class_loss(class_logits, segments, matchings)
+        return losses
+
+    @torch.no_grad()
+    def match(self, mask_logits: Tensor, class_logits: Tensor, segments: Segments) -> Matching:
+        """The cheapest assignment of segments to queries of one image: mask logits [Q, h, w], class logits [Q, K + 1]."""
+        points = torch.rand(1, self.num_points, 2, device=mask_logits.device)
+        counted = _sample(segments.counted[None, None], points, beyond="border")[0]  # [P]
+        truth = _sample(segments.masks[:, None], points.expand(len(segments.masks), -1, -1))  # [S, P]
+        logits = _sample(mask_logits[:, None].float(), points.expand(len(mask_logits), -1, -1))  # [Q, P]
+        cost_class = -class_logits.float().softmax(-1)[:, segments.classes]
+        num_counted = counted.sum().clamp(min=1e-6)
+        inside, outside = F.softplus(-logits) * counted, F.softplus(logits) * counted
+        cost_mask = (inside @ truth.T + outside @ (1 - truth).T) / num_counted
+        probabilities = logits.sigmoid() * counted
+        overlap = 2 * probabilities @ truth.T
+        cost_dice = 1 - (overlap + 1) / (probabilities.sum(-1)[:, None] + (truth * counted).sum(-1)[None] + 1)
+        cost = self.mask_weight * cost_mask + self.class_weight * cost_class + self.dice_weight * cost_dice
+        largest = torch.finfo(cost.dtype).max
+        queries, matched = linear_sum_assignment(cost.nan_to_num(nan=largest, posinf=largest, neginf=largest).cpu())
+        device = mask_logits.device
+        return Matching(torch.as_tensor(queries, device=device), torch.as_tensor(matched, device=device))
+
+    def _class_loss(self, class_logits: Tensor, segments: Sequence[Segments], matchings: Sequence[Matching]) -> Tensor:
+        no_object = class_logits.shape[-1] - 1
+        targets = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
+        for target, image, matching in zip(targets, segments, matchings, strict=True):
+            target[matching.queries] = image.classes[matching.segments]
+        weights = torch.ones(no_object + 1, device=class_logits.device)
+        weights[no_object] = self.no_object_weight
+        return F.cross_entropy(class_logits.float().transpose(1, 2), targets, weights)
+
+    def _mask_losses(self, mask_logits: Tensor, segments: Sequence[Segments], matchings: Sequence[Matching]) -> dict[str, Tensor]:
+        logits = torch.cat([m[pairs.queries] for m, pairs in zip(mask_logits, matchings, strict=True)])[:, None].float()
+        truth = torch.cat([s.masks[pairs.segments] for s, pairs in zip(segments, matchings, strict=True)])[:, None]
+        counted = torch.cat([s.counted.expand(len(p.segments), 1, -1, -1) for s, p in zip(segments, matchings, strict=True)])
+        if not len(logits):
+            nothing = mask_logits.sum() * 0.0  # keeps every parameter in the graph
+            return {"mask": nothing, "dice": nothing}
+        points = self._points(logits)
+        logits_at, truth_at = _sample(logits, points), _sample(truth, points)  # [M, P]
+        counted_at = _sample(counted, points, beyond="border")
+        num_masks = _mean_over_processes(torch.as_tensor(float(len(logits)), device=logits.device))
+        cross_entropy = F.binary_cross_entropy_with_logits(logits_at, truth_at, weight=counted_at, reduction="none")
+        per_mask = cross_entropy.sum(1) / counted_at.sum(1).clamp(min=1e-6)
+        probabilities = logits_at.sigmoid() * counted_at
+        overlap = 2 * (probabilities * truth_at).sum(-1)
+        dice = 1 - (overlap + 1) / (probabilities.sum(-1) + (truth_at * counted_at).sum(-1) + 1)
+        return {"mask": per_mask.sum() / num_masks, "dice": dice.sum() / num_masks}
+
+    @torch.no_grad()
+    def _points(self, logits: Tensor) -> Tensor:
+        """Points [M, P, 2] as (x, y) in 0..1, most of them where the mask logits [M, 1, h, w] are nearest to 0."""
+        candidates = torch.rand(len(logits), int(self.num_points * self.oversampling), 2, device=logits.device)
+        num_uncertain = int(self.importance * self.num_points)
+        chosen = _sample(logits, candidates).abs().neg().topk(num_uncertain, dim=1).indices
+        uncertain = candidates.gather(1, chosen[..., None].expand(-1, -1, 2))
+        anywhere = torch.rand(len(logits), self.num_points - num_uncertain, 2, device=logits.device)
+        return torch.cat((uncertain, anywhere), dim=1)
+
+
+def _sample(maps: Tensor, points: Tensor, *, beyond: str = "zeros") -> Tensor:
+    """Maps [N, 1, h, w] at points [N, P, 2] in 0..1, bilinearly, with zeros or the border's values beyond it: [N, P]."""
+    return F.grid_sample(maps, 2 * points[:, :, None] - 1, padding_mode=beyond, align_corners=False)[:, 0, :, 0]
+
+
+def _mean_over_processes(count: Tensor) -> Tensor:
+    """The mean count over a distributed run's processes, at least 1."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(count)
+        count = count / torch.distributed.get_world_size()
+    return count.clamp(min=1.0)
