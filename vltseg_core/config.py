@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, cast, get_type_hints
 
 from vltseg_core.errors import ConfigurationError
@@ -94,6 +94,26 @@ class MaskDecoderConfig:
 
 
 @dataclass(frozen=True)
+class FpnDecoderConfig:
+    """DenseCLIP's semantic FPN in place of pixel and mask decoder.
+
+    width: channels of its maps. with_score_map: whether the score map enters beside the stride-16 map (needs pixel_text).
+    """
+
+    width: int = 256
+    dropout: float = 0.1
+    with_score_map: bool = True
+
+
+@dataclass(frozen=True)
+class EncoderOnlyConfig:
+    """EoMT: queries join a ViT's tokens in its last blocks, in place of pixel and mask decoder."""
+
+    num_queries: int = 100
+    num_blocks: int = 4
+
+
+@dataclass(frozen=True)
 class InferenceConfig:
     """How the network is used unless its user says otherwise.
 
@@ -108,13 +128,18 @@ class InferenceConfig:
 
 @dataclass(frozen=True)
 class VltsegConfig:
-    """A whole network. mean and std: of RGB in 0..255. crop_size: side in pixels of the square that it is trained on."""
+    """A whole network: an encoder, and pixel_decoder with mask_decoder, or fpn_decoder, or encoder_only.
+
+    mean and std: of RGB in 0..255. crop_size: side in pixels of the square that it is trained on.
+    """
 
     name: str
     image_encoder: ImageEncoderConfig
-    pixel_decoder: PixelDecoderConfig
-    mask_decoder: MaskDecoderConfig
-    pixel_text: PixelTextMatchingConfig | None
+    pixel_decoder: PixelDecoderConfig | None = None
+    mask_decoder: MaskDecoderConfig | None = None
+    fpn_decoder: FpnDecoderConfig | None = None
+    encoder_only: EncoderOnlyConfig | None = None
+    pixel_text: PixelTextMatchingConfig | None = None
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
     class_table: str = CITYSCAPES.name
@@ -128,8 +153,21 @@ class VltsegConfig:
 
     def __post_init__(self) -> None:
         _check_choice("class table", self.class_table, CLASS_TABLES)
-        if self.mask_decoder.queries == "text" and self.pixel_text is None:
-            raise ConfigurationError(f"network '{self.name}' has text queries but no pixel_text section: add one")
+        if (self.pixel_decoder is None) != (self.mask_decoder is None):
+            raise ConfigurationError(f"network '{self.name}' has only one of pixel_decoder and mask_decoder: give both")
+        decoders = [d for d in (self.mask_decoder, self.fpn_decoder, self.encoder_only) if d is not None]
+        if len(decoders) != 1:
+            raise ConfigurationError(
+                f"network '{self.name}' has {len(decoders)} decoders: give pixel_decoder and mask_decoder, or fpn_decoder, "
+                "or encoder_only"
+            )
+        wants_text = (self.mask_decoder is not None and self.mask_decoder.queries == "text") or (
+            self.fpn_decoder is not None and self.fpn_decoder.with_score_map
+        )
+        if wants_text and self.pixel_text is None:
+            raise ConfigurationError(
+                f"network '{self.name}' has text queries or a decoder fed with the score map, but no pixel_text section: add one"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and scalars, for a checkpoint's header."""
@@ -198,10 +236,17 @@ def _base(model: str) -> ImageEncoderConfig:
     return ImageEncoderConfig("vit", model, tapped_blocks=_BASE_BLOCKS, drop_path=0.1)
 
 
+_EVA02_L = _mask2former("eva02_clip_l", _large("EVA02-L-14"), embedding_width=768)
+
 PRESETS: dict[str, VltsegConfig] = {
     config.name: config
     for config in (
-        _mask2former("eva02_clip_l", _large("EVA02-L-14"), embedding_width=768),
+        _EVA02_L,
+        replace(_EVA02_L, name="eva02_clip_l_text_queries", mask_decoder=MaskDecoderConfig("text", num_queries=19)),
+        replace(_EVA02_L, name="eva02_clip_l_fpn", pixel_decoder=None, mask_decoder=None, fpn_decoder=FpnDecoderConfig()),
+        replace(
+            _EVA02_L, name="eva02_clip_l_encoder_only", pixel_decoder=None, mask_decoder=None, encoder_only=EncoderOnlyConfig()
+        ),
         _mask2former("eva02_clip_l_336", _large("EVA02-L-14-336", trained_size=336), embedding_width=768),
         _mask2former("eva02_clip_b", _base("EVA02-B-16"), embedding_width=512),
         _mask2former("clip_l", _large("ViT-L-14-quickgelu"), embedding_width=768),

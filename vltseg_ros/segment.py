@@ -23,8 +23,9 @@ from vltseg_core.evaluation.video import VideoWriter
 from vltseg_core.runtime import Segmentation, Segmenter
 from vltseg_ros.image_sources import VideoSource, open_source
 
-KINDS = ("labels", "colour", "overlay", "confidence")
+KINDS = ("labels", "colour", "overlay", "confidence", "score-map")
 """What can be written of each picture."""
+DEFAULT_KINDS = KINDS[:4]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class SegmentSettings:
 
     inputs: tuple[str, ...]
     output: Path
-    kinds: tuple[str, ...] = KINDS
+    kinds: tuple[str, ...] = DEFAULT_KINDS
     checkpoint: str = "tiny"
     device: str = "auto"
     batch_size: int = 1
@@ -98,8 +99,17 @@ def _rendered(
             yield kind, result.confidence
         elif kind == "colour":
             yield kind, np.take(segmenter.classes.palette, result.labels, axis=0)
+        elif kind == "score-map":
+            yield kind, _score_map_picture(segmenter, image)
         else:
             yield kind, blend(image, result.labels, segmenter.classes)
+
+
+def _score_map_picture(segmenter: Segmenter, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The nearest class text's colour at each place, the darker the less certain."""
+    match = segmenter.match_text([image])[0]
+    colours = np.take(segmenter.classes.palette, match.labels, axis=0)
+    return (colours * (match.confidence[..., None] / 255.0)).astype(np.uint8)
 
 
 def _claim(settings: SegmentSettings, segmenter: Segmenter) -> None:

@@ -27,7 +27,10 @@ def segment(
         typer.Option("--whole-masks", help="Resize all queries' masks at once, as the published code does; more memory."),
     ] = False,
 ) -> None:
-    """Segment pictures to files; a run that was stopped goes on where it was."""
+    """Segment pictures to files; a run that was stopped goes on where it was.
+
+    --show score-map writes each place's nearest class text, the darker the less certain.
+    """
     from vltseg_ros.progress_bar import progress_bar
     from vltseg_ros.segment import SegmentSettings, segment_files
 

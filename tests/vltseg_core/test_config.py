@@ -38,5 +38,5 @@ def test_a_missing_section_is_said() -> None:
 
 def test_text_queries_need_class_embeddings() -> None:
     fields = preset("tiny").to_dict() | {"pixel_text": None}
-    with pytest.raises(ConfigurationError, match="text queries but no pixel_text"):
+    with pytest.raises(ConfigurationError, match="has text queries .* but no pixel_text"):
         VltsegConfig.from_dict(fields)

@@ -11,7 +11,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from vltseg_core.config import VltsegConfig
 from vltseg_core.model.vltseg import Vltseg
 
-PARTS = ("image_encoder", "feature_pyramid", "pixel_decoder", "mask_decoder", "dense_projection")
+PARTS = (
+    "image_encoder",
+    "feature_pyramid",
+    "pixel_decoder",
+    "mask_decoder",
+    "fpn_decoder",
+    "encoder_only_decoder",
+    "dense_projection",
+)
 
 
 class NetworkCost(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any
 import open_clip
 import torch
 import yaml
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vltseg_core.errors import ConfigurationError
@@ -63,6 +63,59 @@ def clip_text_encoder(architecture: str, pretrained: str) -> TextEncoder:
         return model.encode_text(tokenizer(sentences))
 
     return encode
+
+
+class LearnedContext(nn.Module):
+    """Learnable context tokens in front of each class's name, through a frozen CLIP text tower.
+
+    The tokens are shared by all classes and take the place of a prompt template's words.
+    Source: Zhou et al., "CoOp", 2022, section 3.2 (unified context); DenseCLIP, section 3.2.
+
+    Args:
+        architecture, pretrained: as for `clip_text_encoder`. names: of the classes, K. num_tokens: learnable ones.
+        words: what the tokens start as; None starts them at random.
+    """
+
+    before: Tensor
+    after: Tensor
+    positions: Tensor
+    ends: Tensor
+
+    def __init__(
+        self, architecture: str, pretrained: str, names: Sequence[str], num_tokens: int, *, words: str | None = None
+    ) -> None:
+        super().__init__()
+        clip: Any = open_clip.create_model(architecture, pretrained=pretrained)
+        tower = clip.text if hasattr(clip, "text") else clip
+        if not isinstance(getattr(tower, "transformer", None), nn.Module) or not hasattr(tower, "attn_mask"):
+            raise ConfigurationError(f"the text tower of '{architecture}' takes no learnable context: leave context_tokens 0")
+        placeholders = words or " ".join(["x"] * num_tokens)
+        tokens = open_clip.get_tokenizer(architecture)([f"{placeholders} {name}" for name in names])  # [K, L]
+        self.transformer, self.ln_final = tower.transformer, tower.ln_final
+        self.text_projection, self.mask = tower.text_projection, tower.attn_mask
+        self.requires_grad_(False)
+        with torch.no_grad():
+            embedded = tower.token_embedding(tokens)
+        self.register_buffer("before", embedded[:, :1])
+        self.register_buffer("after", embedded[:, 1 + num_tokens :])
+        self.register_buffer("positions", tower.positional_embedding.detach())
+        self.register_buffer("ends", tokens.argmax(-1))
+        start = embedded[0, 1 : 1 + num_tokens] if words else 0.02 * torch.randn(num_tokens, embedded.shape[-1])
+        self.context = nn.Parameter(start.clone())
+
+    def train(self, mode: bool = True) -> LearnedContext:
+        """The frozen tower stays in evaluation mode."""
+        return super().train(False) if mode else super().train(mode)
+
+    def forward(self) -> Tensor:
+        """Class embeddings [K, D] of length 1, with a gradient to the context."""
+        num_classes = len(self.before)
+        tokens = torch.cat((self.before, self.context.expand(num_classes, -1, -1), self.after), dim=1)
+        tokens = tokens + self.positions[: tokens.shape[1]]
+        tokens = self.ln_final(self.transformer(tokens, attn_mask=self.mask))
+        ends = tokens[torch.arange(num_classes, device=tokens.device), self.ends]
+        is_linear = isinstance(self.text_projection, nn.Linear)
+        return F.normalize(self.text_projection(ends) if is_linear else ends @ self.text_projection, dim=1)
 
 
 def minilm_text_encoder() -> TextEncoder:

@@ -122,22 +122,39 @@ class Segmenter:
                 results[index] = segmentation
         return [results[i] for i in range(len(images))]
 
+    @torch.inference_mode()
+    def match_text(self, images: Sequence[NDArray[np.uint8]]) -> list[Segmentation]:
+        """What pixel-text matching alone says: each place's nearest class text, and its softmax probability.
+
+        Takes and raises what `segment` does, and ConfigurationError where the network is not matched to text. Images enter
+        whole, one by one; the score map is resized bilinearly to their size.
+        """
+        pixel_text = self._config.pixel_text
+        if pixel_text is None:
+            raise ConfigurationError(f"'{self._source}' has no pixel-text matching, so there is no score map to show")
+        if self._network is None:
+            raise DeviceError("this segmenter is closed: load a new one")
+        matches = []
+        for image in images:
+            _check_image(image)
+            batch = torch.from_numpy(image).to(self._device).permute(2, 0, 1)[None]
+            similarity = self._network(self._prepare(batch), with_score_map=True).score_map
+            assert similarity is not None  # there is pixel_text
+            logits = F.interpolate(similarity.float() / pixel_text.temperature, size=image.shape[:2], mode="bilinear")
+            matches += _labelled(logits.softmax(1))
+        return matches
+
     def _segment_batch(self, images: list[NDArray[np.uint8]]) -> list[Segmentation]:
         height, width = images[0].shape[:2]
         try:
             batch = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2)
             scores = self._scores(self._prepare(batch), (height, width))
-            best, labels = scores.max(dim=1)  # [B, H, W]
-            # Scores of learned queries need not sum to one; where they sum to less, little was found there at all.
-            confidence = best / scores.sum(dim=1).clamp(min=1.0)
-            confidence_levels = (confidence * 255).round().to(torch.uint8).cpu().numpy()
-            train_ids = labels.to(torch.uint8).cpu().numpy()
+            return _labelled(scores)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
                 f"out of memory on {self._device} for {len(images)} images of {width}x{height}: use a smaller input_size, "
                 "fewer cameras in a batch, or precision fp16"
             ) from error
-        return [Segmentation(*pair) for pair in zip(train_ids, confidence_levels, strict=True)]
 
     def _prepare(self, batch: Tensor) -> Tensor:
         """uint8 [B, 3, H, W] to the network's normalised input at its size."""
@@ -199,6 +216,16 @@ class Segmenter:
         self._network = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _labelled(scores: Tensor) -> list[Segmentation]:
+    """Class scores [B, K, H, W] as labels and confidence."""
+    best, labels = scores.max(dim=1)  # [B, H, W]
+    # Scores of learned queries need not sum to one; where they sum to less, little was found there at all.
+    confidence = best / scores.sum(dim=1).clamp(min=1.0)
+    confidence_levels = (confidence * 255).round().to(torch.uint8).cpu().numpy()
+    train_ids = labels.to(torch.uint8).cpu().numpy()
+    return [Segmentation(*pair) for pair in zip(train_ids, confidence_levels, strict=True)]
 
 
 def _window(inference: InferenceConfig, window_px: int | None) -> SlidingWindow | None:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from vltseg_core.checkpoints import native
 from vltseg_core.checkpoints.class_embeddings import load_class_embeddings
+from vltseg_core.checkpoints.pretrained_files import pretrained_path
 from vltseg_core.checkpoints.pretrained_towers import load_pretrained_tower
 from vltseg_core.config import preset as network_preset
 from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage
@@ -23,6 +24,7 @@ from vltseg_core.errors import ConfigurationError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
 from vltseg_core.model.hierarchical_image_encoder import ConvImageEncoder
 from vltseg_core.model.semantic_map import semantic_scores
+from vltseg_core.model.text_encoder import LearnedContext
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.training.losses import CodeFrequencies, code_cross_entropy, code_log_probabilities, resize_codes, segment_dice
 from vltseg_core.training.mask2former_loss import Mask2FormerLoss, segments_of
@@ -48,6 +50,8 @@ class SegmentationTask(pl.LightningModule):
         initial_weights: weights file of the same network to start from; None starts from random weights.
         pretrained: what the image encoder starts from, see `load_pretrained_tower`; None starts from random weights.
         frozen_stages: how many of a convolutional encoder's stages, and its stem, stay as they are.
+        context_tokens: learnable tokens in front of the classes' names, through the CLIP's own text tower, whose weights
+            come with `pretrained`; 0 keeps the class embeddings as they are.
         learning_rate: AdamW's, at its highest.
         encoder_rate_factor: the image encoder's learning rate as a multiple of it.
         weight_decay: AdamW's; 0 on norms, biases and embeddings.
@@ -68,6 +72,7 @@ class SegmentationTask(pl.LightningModule):
         initial_weights: str | None = None,
         pretrained: str | None = None,
         frozen_stages: int = 0,
+        context_tokens: int = 0,
         learning_rate: float = 1e-3,
         encoder_rate_factor: float = 1.0,
         weight_decay: float = 0.05,
@@ -102,15 +107,34 @@ class SegmentationTask(pl.LightningModule):
             self.network.image_encoder.freeze_stages(frozen_stages)
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(3, 1, 1), persistent=False)
+        self.learned_context = self._build_context(context_tokens, pretrained) if context_tokens else None
         self.mask2former_loss = Mask2FormerLoss()
         self._confusions: list[ConfusionMatrix] = []
+
+    def _build_context(self, num_tokens: int, pretrained: str | None) -> LearnedContext:
+        config = self.network.config
+        if config.pixel_text is None or pretrained is None or not self.network.image_encoder.embedding_width:
+            raise ConfigurationError(
+                f"context_tokens need a CLIP network with pixel_text and its weights, '{config.name}' with pretrained "
+                f"'{pretrained}' has not all of them: leave context_tokens 0"
+            )
+        model = config.image_encoder.model
+        weights = pretrained if Path(pretrained).suffix else str(pretrained_path(model, pretrained))
+        return LearnedContext(model, weights, config.classes.names, num_tokens)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images uint8 [B, 3, H, W] as the network wants them."""
         return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def training_step(self, batch: TrainingBatch, batch_index: int) -> Tensor:
-        output = self.network(self.normalise(batch.images), with_score_map=self.ptm_weight > 0)
+        texts = None
+        if self.learned_context is not None and self.network.class_embeddings is not None:
+            texts = self.learned_context()
+            self.network.class_embeddings.copy_(texts.detach())
+        if self.network.encoder_only_decoder is not None:
+            self.network.encoder_only_decoder.anneal(self.global_step / max(1, self.trainer.estimated_stepping_batches))
+        images = self.normalise(batch.images)
+        output = self.network(images, with_score_map=self.ptm_weight > 0, class_embeddings=texts)
         losses = self.losses(output, batch.codes.long())
         total = torch.stack(list(losses.values())).sum()
         self.log_dict({f"loss/{name}": value for name, value in losses.items()})
@@ -173,8 +197,11 @@ class SegmentationTask(pl.LightningModule):
         self.log("miou/mean", 100 * float(np.mean(list(scores.values()))))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
+        contexts: list[dict[str, Any]] = []
+        if self.learned_context is not None:
+            contexts = [{"params": [self.learned_context.context], "lr": self.learning_rate, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(
-            parameter_groups(self.network, self.learning_rate, self.encoder_rate_factor, self.weight_decay)
+            [*parameter_groups(self.network, self.learning_rate, self.encoder_rate_factor, self.weight_decay), *contexts]
         )
         num_steps = self.trainer.estimated_stepping_batches
 
