@@ -98,7 +98,7 @@ def describe(
     table.add_row("all", f"{total[0] / 1e6:.2f}", f"{total[1] / 1e9:.1f}", style="bold")
     console = Console()
     console.print(table)
-    megabytes = {bits: described.cost.weight_bytes(bits // 8) / 1e6 for bits in (32, 16)}
-    console.print(f"weights: {megabytes[32]:.0f} MB in 32 bits, {megabytes[16]:.0f} MB in 16", highlight=False)
+    for what, size_bytes in (("weights", described.cost.weight_bytes), (f"peak at {size}", described.cost.peak_bytes)):
+        console.print(f"{what}: {size_bytes(4) / 1e6:.0f} MB in 32 bits, {size_bytes(2) / 1e6:.0f} MB in 16", highlight=False)
     console.print(f"classes: {len(described.config.classes)} ({described.config.class_table})", highlight=False)
     console.print(f"trained at {described.config.crop_size} pixels on: {described.trained_on}", highlight=False, soft_wrap=True)

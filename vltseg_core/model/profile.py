@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network costs: parameters by part, and floating-point operations and weights' memory at an image size."""
+"""What a network costs: parameters by part, and floating-point operations and memory at an image size."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vltseg_core.config import VltsegConfig
+from vltseg_core.model.peak_memory import PeakMemory
+from vltseg_core.model.semantic_map import semantic_scores
 from vltseg_core.model.vltseg import Vltseg
 
 PARTS = (
@@ -23,15 +25,24 @@ PARTS = (
 
 
 class NetworkCost(NamedTuple):
-    """num_parameters: by part. flops: by part, for one image, a multiply-add counting as two. image_size: (height, width)."""
+    """What one image of image_size (height, width) costs at run time.
+
+    num_parameters: by part. flops: by part, a multiply-add counting as two. activation_values: the most numbers that exist
+    at once besides the weights, class scores at the image's size included (see `PeakMemory` for what that leaves out).
+    """
 
     num_parameters: dict[str, int]
     flops: dict[str, int]
+    activation_values: int
     image_size: tuple[int, int]
 
     def weight_bytes(self, bytes_per_value: int) -> int:
         """Memory that the weights take at 4 (fp32) or 2 (fp16, bf16) bytes a value."""
         return sum(self.num_parameters.values()) * bytes_per_value
+
+    def peak_bytes(self, bytes_per_value: int) -> int:
+        """Memory of weights and activations at their peak."""
+        return self.weight_bytes(bytes_per_value) + self.activation_values * bytes_per_value
 
 
 def network_cost(config: VltsegConfig, image_size: tuple[int, int]) -> NetworkCost:
@@ -42,8 +53,10 @@ def network_cost(config: VltsegConfig, image_size: tuple[int, int]) -> NetworkCo
     counter = FlopCounterMode(display=False, depth=2)
     with counter, torch.no_grad():
         network(images)
+    with PeakMemory() as memory, torch.no_grad():
+        semantic_scores(network(images).predictions[-1], image_size)
     by_module = counter.get_flop_counts()
     flops = {part: sum(by_module.get(f"Vltseg.{part}", {}).values()) for part in PARTS}
     parts = dict(network.named_children())
     num_parameters = {p: sum(w.numel() for w in parts[p].parameters()) for p in PARTS if p in parts}
-    return NetworkCost(num_parameters, flops, image_size)
+    return NetworkCost(num_parameters, flops, memory.peak_bytes // 4, image_size)

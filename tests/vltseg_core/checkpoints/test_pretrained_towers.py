@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import open_clip
@@ -65,7 +66,9 @@ def pooled(encoder: VitImageEncoder | MobileClipImageEncoder, images: torch.Tens
 
 
 @pytest.mark.parametrize(("name", "side"), [("eva02_clip_b", 224), ("clip_b", 224), ("mobileclip2_s0", 256)])
-def test_a_tower_from_an_open_clip_file_embeds_images_as_open_clip_does(name: str, side: int, tmp_path: Path) -> None:
+def test_a_tower_from_an_open_clip_file_embeds_images_as_open_clip_does(
+    name: str, side: int, tmp_path: Path, fidelity: Callable[[str, str, float], None]
+) -> None:
     torch.manual_seed(0)
     config = preset(name).image_encoder
     clip = open_clip.create_model(config.model).eval()
@@ -78,7 +81,9 @@ def test_a_tower_from_an_open_clip_file_embeds_images_as_open_clip_does(name: st
     with torch.no_grad():
         expected = clip.encode_image(images)
         found = pooled(encoder, images)
-    assert float((found - expected).abs().max() / expected.abs().max()) < 1e-4
+    difference = float((found - expected).abs().max() / expected.abs().max())
+    fidelity(f"image encoder and joint embedding, {config.model}", "open_clip encode_image", difference)
+    assert difference < 1e-4
 
 
 def small_deit(trained_size: int) -> VitImageEncoder:

@@ -155,3 +155,26 @@ def test_a_published_checkpoint_is_used_by_its_published_protocol_unless_told_ot
 
     assert np.array_equal(scores(), scores(window_px=112))
     assert not np.array_equal(scores(), scores(window_px=0))
+
+
+def test_the_score_map_s_nearest_texts_are_mostly_the_labels(segmenter: Segmenter) -> None:
+    image = scene((360, 480))
+    match = segmenter.match_text([image])[0]
+    assert match.labels.shape == match.confidence.shape == image.shape[:2]
+    assert (match.labels == segmenter.segment([image])[0].labels).mean() > 0.7
+
+
+def test_a_network_without_text_has_no_score_map(tmp_path: Path) -> None:
+    network = published.convert(Path(__file__).parents[2] / "parity" / "mini.pth")
+    native.save(network, tmp_path / "mini.safetensors", trained_on="random weights")
+    with pytest.raises(ConfigurationError, match="has no pixel-text matching, so there is no score map"):
+        Segmenter.load(tmp_path / "mini.safetensors", device="cpu").match_text([scene()])
+
+
+def test_all_masks_at_once_gives_the_same_labels(tmp_path: Path) -> None:
+    network = published.convert(Path(__file__).parents[2] / "parity" / "mini.pth")
+    native.save(network, tmp_path / "mini.safetensors", trained_on="random weights")
+    ways = [Segmenter.load(tmp_path / "mini.safetensors", device="cpu", whole_masks=whole) for whole in (False, True)]
+    banded, whole = (segmenter.segment([scene((300, 400))])[0] for segmenter in ways)
+    assert (banded.labels == whole.labels).mean() >= 0.999
+    assert np.abs(banded.confidence.astype(int) - whole.confidence).max() <= 1

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peak memory and time of an inference with Mask2Former's decoder: the semantic map by bands of rows, and all masks at once.
+
+    python benchmarks/semantic_map.py [--checkpoint FILE | --preset eva02_clip_b] [--size 1920x1080]
+
+Each way runs in a process of its own; its memory is the peak above what the process held with the network loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vltseg_core.checkpoints.native import Checkpoint, load
+from vltseg_core.config import preset
+from vltseg_core.data.demo_scenes import DemoSequence
+from vltseg_core.evaluation.machine import describe_machine
+from vltseg_core.model.vltseg import Vltseg
+from vltseg_core.runtime import Segmenter
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", help="weights file; else a preset with random weights")
+    parser.add_argument("--preset", default="eva02_clip_b")
+    parser.add_argument("--size", default="1920x1080")
+    parser.add_argument("--way", choices=("bands", "whole"), help=argparse.SUPPRESS)
+    parser.add_argument("--labels", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.way:
+        print(json.dumps(measure(arguments)))
+        return
+    found, labels = {}, {}
+    for way in ("bands", "whole"):
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder) / "labels.npy"
+            child = [sys.executable, *sys.argv, "--way", way, "--labels", str(target)]
+            found[way] = json.loads(subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True).stdout)
+            labels[way] = np.load(target)
+        print(f"{way}: peak {found[way]['peak_mb']:.0f} MB above the loaded network, {found[way]['seconds']:.1f} s")
+    print(f"memory, bands over whole: {found['bands']['peak_mb'] / found['whole']['peak_mb']:.2f}")
+    print(f"equal labels: {100 * (labels['bands'] == labels['whole']).mean():.4f} %, {len(np.unique(labels['whole']))} classes")
+    print(f"{arguments.checkpoint or arguments.preset}, {arguments.size}, {', '.join(value for _, value in describe_machine())}")
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, float]:
+    torch.manual_seed(0)
+    width, height = map(int, arguments.size.split("x"))
+    if arguments.checkpoint:
+        checkpoint = load(Path(arguments.checkpoint))
+    else:
+        checkpoint = Checkpoint(Vltseg(preset(arguments.preset)).eval(), "nothing")
+    segmenter = Segmenter(
+        checkpoint, source="benchmark", device=torch.device("cpu"), precision="fp32", input_size=None,
+        whole_masks=arguments.way == "whole",
+    )  # fmt: skip
+    image = DemoSequence(5, image_size=(height, width)).frame(10).image
+    before = _memory_mb("VmRSS")
+    _forget_peak()
+    start = time.perf_counter()
+    result = segmenter.segment([image])[0]
+    seconds = time.perf_counter() - start
+    np.save(arguments.labels, result.labels)
+    return {"peak_mb": _memory_mb("VmHWM") - before, "seconds": seconds}
+
+
+def _memory_mb(field: str) -> float:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
+    return int(line.split()[1]) / 1024
+
+
+def _forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+if __name__ == "__main__":
+    main()
