@@ -45,4 +45,4 @@ class FeedForward(nn.Module):
         self.contract = nn.Linear(hidden_width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.contract(F.relu(self.expand(tokens)))
+        return self.contract(F.relu(self.expand(tokens), inplace=True))

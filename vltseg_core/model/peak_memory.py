@@ -40,16 +40,20 @@ class PeakMemory(TorchDispatchMode):
     def __torch_dispatch__(
         self, function: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        for value in tree_leaves((args, kwargs)):
+            if isinstance(value, Tensor):
+                self._note(value.untyped_storage(), made_here=False)
         results = function(*args, **(kwargs or {}))
-        for result in tree_leaves(results):
-            if isinstance(result, Tensor):
-                self._note(result.untyped_storage())
+        for value in tree_leaves(results):
+            if isinstance(value, Tensor):
+                self._note(value.untyped_storage(), made_here=True)
         return results
 
-    def _note(self, storage: torch.UntypedStorage) -> None:
+    def _note(self, storage: torch.UntypedStorage, *, made_here: bool) -> None:
+        """A storage that comes in before an operator made it (a weight, an input) counts nothing, its views neither."""
         key = storage._cdata
         if key not in self._alive_bytes:
-            self._alive_bytes[key] = storage.nbytes()
+            self._alive_bytes[key] = storage.nbytes() if made_here else 0
             weakref.finalize(storage, self._alive_bytes.pop, key, None)
             self.peak_bytes = max(self.peak_bytes, sum(self._alive_bytes.values()))
 

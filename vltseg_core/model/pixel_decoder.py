@@ -7,6 +7,7 @@ from coarse to fine.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from vltseg_core.model.attention import FeedForward, MultiHeadAttention
 from vltseg_core.model.positions import sine_positions
 
 NUM_MEMORY_LEVELS = 3
+_CHUNK_TOKENS = 1 << 14
 
 
 class DecodedPixels(NamedTuple):
@@ -60,25 +62,33 @@ class MultiScaleDeformableAttention(nn.Module):
             nn.init.zeros_(projection.bias)
 
     def forward(self, queries: Tensor, values: Tensor, reference_points: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
-        """Queries and values [B, N, C], reference points [N, 2] as (x, y) in 0..1, level sizes (h, w), to [B, N, C]."""
-        batch_size, num_tokens, _ = queries.shape
-        heads, levels, points = self.num_heads, self.num_levels, self.num_points
-        offsets = self.sampling_offsets(queries).view(batch_size, num_tokens, heads, levels, points, 2)
-        weights = self.attention_weights(queries).view(batch_size, num_tokens, heads, levels * points).softmax(-1)
-        values = self.value_proj(values).unflatten(-1, (heads, -1)).permute(0, 2, 3, 1).flatten(0, 1)  # [BM, C/M, N]
+        """Queries and values [B, N, C], reference points [N, 2] as (x, y) in 0..1, level sizes (h, w), to [B, N, C].
 
-        sampled = []
-        for level, (level_values, (height, width)) in enumerate(
-            zip(values.split([h * w for h, w in sizes], dim=-1), sizes, strict=True)
-        ):
-            size = queries.new_tensor((width, height))
+        At inference large images pass in chunks of tokens: the samples of all would be the network's largest tensor.
+        """
+        values = self.value_proj(values).unflatten(-1, (self.num_heads, -1)).permute(0, 2, 3, 1).flatten(0, 1)  # [BM, C/M, N]
+        levels = [v.unflatten(-1, size) for v, size in zip(values.split([h * w for h, w in sizes], dim=-1), sizes, strict=True)]
+        chunk = queries.shape[1] if self.training else _CHUNK_TOKENS
+        attended = [
+            self._attend(q, points, levels)
+            for q, points in zip(queries.split(chunk, dim=1), reference_points.split(chunk), strict=True)
+        ]
+        return self.output_proj(torch.cat(attended, dim=1))
+
+    def _attend(self, queries: Tensor, reference_points: Tensor, levels: list[Tensor]) -> Tensor:
+        batch_size, num_tokens, _ = queries.shape
+        heads, num_levels, points = self.num_heads, self.num_levels, self.num_points
+        offsets = self.sampling_offsets(queries).view(batch_size, num_tokens, heads, num_levels, points, 2)
+        weights = self.attention_weights(queries).view(batch_size, num_tokens, heads, num_levels * points).softmax(-1)
+        weights = weights.transpose(1, 2).flatten(0, 1).unflatten(-1, (num_levels, points))  # [BM, N, L, P]
+        attended = []
+        for level, level_map in enumerate(levels):
+            size = queries.new_tensor(level_map.shape[:-3:-1])  # width, height
             locations = reference_points[:, None, None] + offsets[:, :, :, level] / size  # [B, N, M, P, 2]
             grid = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # [BM, N, P, 2]
-            level_map = level_values.unflatten(-1, (height, width))
-            sampled.append(F.grid_sample(level_map, grid, align_corners=False))  # [BM, C/M, N, P]
-        weights = weights.transpose(1, 2).flatten(0, 1)[:, None]  # [BM, 1, N, LP]
-        attended = (torch.cat(sampled, dim=-1) * weights).sum(-1)  # [BM, C/M, N]
-        return self.output_proj(attended.view(batch_size, -1, num_tokens).transpose(1, 2))
+            sampled = F.grid_sample(level_map, grid, align_corners=False)  # [BM, C/M, N, P]
+            attended.append((sampled * weights[:, None, :, level]).sum(-1))  # [BM, C/M, N]
+        return torch.stack(attended).sum(0).view(batch_size, -1, num_tokens).transpose(1, 2)
 
 
 class _DeformableLayer(nn.Module):
@@ -108,13 +118,15 @@ class DeformablePixelDecoder(nn.Module):
         self.layers = nn.ModuleList(_DeformableLayer(config) for _ in range(config.num_layers))
         self.lateral_conv = nn.Sequential(nn.Conv2d(channels[0], width, 1, bias=False), nn.GroupNorm(groups, width))
         self.output_conv = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.GroupNorm(groups, width), nn.ReLU()
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.GroupNorm(groups, width), nn.ReLU(inplace=True)
         )
         self.mask_feature_conv = nn.Conv2d(width, config.mask_width, 1)
 
-    def forward(self, feature_maps: tuple[Tensor, ...]) -> DecodedPixels:
-        """Four maps, finest first, to mask features and memory."""
-        maps = [conv(m) for conv, m in zip(self.input_convs, feature_maps[:0:-1], strict=True)]
+    def forward(self, feature_maps: Sequence[Tensor]) -> DecodedPixels:
+        """Four maps, finest first, to mask features and memory. The maps of a list are taken out as they are used up."""
+        remaining = feature_maps if isinstance(feature_maps, list) else list(feature_maps)
+        finest = self.lateral_conv(remaining.pop(0))
+        maps = [conv(remaining.pop()) for conv in self.input_convs]
         sizes = [(m.shape[-2], m.shape[-1]) for m in maps]
         tokens = torch.cat([m.flatten(2) for m in maps], dim=2).transpose(1, 2)  # [B, N, C]
         positions = torch.cat(
@@ -127,7 +139,6 @@ class DeformablePixelDecoder(nn.Module):
             level_tokens.transpose(1, 2).unflatten(2, size)
             for level_tokens, size in zip(tokens.split([h * w for h, w in sizes], dim=1), sizes, strict=True)
         )
-        finest = self.lateral_conv(feature_maps[0])
         return DecodedPixels(self.mask_feature_conv(self.output_conv(_add_upsampled(finest, memory[-1]))), memory)
 
 
@@ -189,7 +200,7 @@ class FpnPixelDecoder(nn.Module):
         self.finest_block = _SeparableBlock(mask_width)
         self.mask_feature_conv = nn.Conv2d(mask_width, mask_width, 1)
 
-    def forward(self, feature_maps: tuple[Tensor, ...]) -> DecodedPixels:
+    def forward(self, feature_maps: Sequence[Tensor]) -> DecodedPixels:
         """Four maps, finest first, to mask features and memory."""
         coarsest, *laterals = [conv(m) for conv, m in zip(self.lateral_convs, feature_maps[:0:-1], strict=True)]
         tokens = coarsest.flatten(2).transpose(1, 2)
@@ -209,7 +220,7 @@ def _projection(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def _add_upsampled(fine: Tensor, coarse: Tensor) -> Tensor:
-    return fine + F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+    return F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False).add_(fine)
 
 
 PixelDecoder = DeformablePixelDecoder | FpnPixelDecoder

@@ -9,6 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vltseg_core.config import VltsegConfig
+from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.model.peak_memory import PeakMemory
 from vltseg_core.model.semantic_map import semantic_scores
 from vltseg_core.model.vltseg import Vltseg
@@ -49,6 +50,8 @@ def network_cost(config: VltsegConfig, image_size: tuple[int, int]) -> NetworkCo
     """The cost of one image of (height, width) pixels at run time; nothing is computed and no weights are made."""
     with torch.device("meta"):
         network = Vltseg(config).eval().requires_grad_(False)
+        num_parameters = {name: sum(w.numel() for w in part.parameters()) for name, part in network.named_children()}
+        fold_for_inference(network)
         images = torch.empty(1, 3, *image_size)
     counter = FlopCounterMode(display=False, depth=2)
     with counter, torch.no_grad():
@@ -57,6 +60,5 @@ def network_cost(config: VltsegConfig, image_size: tuple[int, int]) -> NetworkCo
         semantic_scores(network(images).predictions[-1], image_size)
     by_module = counter.get_flop_counts()
     flops = {part: sum(by_module.get(f"Vltseg.{part}", {}).values()) for part in PARTS}
-    parts = dict(network.named_children())
-    num_parameters = {p: sum(w.numel() for w in parts[p].parameters()) for p in PARTS if p in parts}
+    num_parameters = {part: num_parameters[part] for part in PARTS if part in num_parameters}
     return NetworkCost(num_parameters, flops, memory.peak_bytes // 4, image_size)

@@ -109,9 +109,11 @@ class Vltseg(nn.Module):
             logits = self.fpn_decoder(self.feature_pyramid(encoded.feature_maps), similarity)
             return VltsegOutput((MaskPrediction(logits, None),), similarity if with_score_map else None)
         assert self.pixel_decoder is not None and self.mask_decoder is not None  # the configuration has a decoder
-        pixels = self.pixel_decoder(self.feature_pyramid(encoded.feature_maps))
-        predictions = self.mask_decoder(pixels, texts)
         dense = encoded.dense_embedding
+        maps = list(self.feature_pyramid(encoded.feature_maps))
+        del encoded  # its maps and the pyramid's are freed on the way
+        pixels = self.pixel_decoder(maps)
+        predictions = self.mask_decoder(pixels, texts)
         if self.dense_projection is not None and with_score_map:
             dense = self.dense_projection(pixels.memory[-1])
         return VltsegOutput(predictions, _similarity(dense, texts) if with_score_map else None)

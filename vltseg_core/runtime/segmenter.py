@@ -19,6 +19,7 @@ from vltseg_core.checkpoints.native import Checkpoint
 from vltseg_core.config import PRESETS, InferenceConfig
 from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError, InputError
 from vltseg_core.labels import ClassTable
+from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.model.mask_decoder import MaskPrediction
 from vltseg_core.model.semantic_map import semantic_scores
 from vltseg_core.model.vltseg import Vltseg
@@ -46,13 +47,14 @@ class Segmenter:
         window: SlidingWindow | None = None,
         whole_masks: bool = False,
     ) -> None:
-        network = checkpoint.network
+        network = checkpoint.network.eval()
+        self._num_parameters = sum(p.numel() for p in network.parameters())
+        fold_for_inference(network)
         self.classes: ClassTable = network.config.classes
         self._network: Vltseg | None = network.to(device, devices.DTYPES[precision]).to(memory_format=torch.channels_last).eval()
         self._device, self._precision, self._input_size, self._window = device, precision, input_size, window
         self._whole_masks = whole_masks
         self._source, self._trained_on, self._config = source, checkpoint.trained_on, network.config
-        self._num_parameters = sum(p.numel() for p in network.parameters())
         self._mean = torch.tensor(self._config.mean, device=device).view(3, 1, 1)
         self._std = torch.tensor(self._config.std, device=device).view(3, 1, 1)
 

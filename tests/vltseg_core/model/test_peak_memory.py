@@ -20,6 +20,14 @@ def test_what_is_no_longer_needed_is_free_again() -> None:
         assert memory.peak_bytes == 8000 and view.shape == (2, 100)
 
 
+def test_weights_and_their_views_count_nothing() -> None:
+    with torch.device("meta"):
+        weight, tokens = torch.empty(1000, 1000), torch.empty(10, 1000)
+        with PeakMemory() as memory:
+            F.linear(tokens, weight)
+    assert memory.peak_bytes == 10 * 1000 * 4
+
+
 def test_attention_counts_by_its_output() -> None:
     with torch.device("meta"):
         tokens = torch.empty(1, 4, 5000, 16)

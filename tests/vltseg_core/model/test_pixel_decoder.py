@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from vltseg_core.config import PixelDecoderConfig
+from vltseg_core.model import pixel_decoder
 from vltseg_core.model.pixel_decoder import MultiScaleDeformableAttention, build_pixel_decoder
 
 
@@ -60,3 +62,15 @@ def test_both_decoders_keep_the_pyramid_s_sizes() -> None:
         pixels = build_pixel_decoder(config, channels)(maps)
         assert pixels.mask_features.shape == (2, 16, 24, 31)
         assert [tuple(m.shape[-2:]) for m in pixels.memory] == sizes[:0:-1]
+
+
+@torch.no_grad()
+def test_chunks_of_tokens_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    config = PixelDecoderConfig("deformable", width=32, mask_width=32, num_layers=2, num_heads=4, ffn_width=64, num_groups=8)
+    decoder = build_pixel_decoder(config, (8, 8, 8, 8)).eval()
+    maps = tuple(torch.randn(2, 8, 48 // s, 64 // s) for s in (1, 2, 4, 8))
+    whole = decoder(maps)
+    monkeypatch.setattr(pixel_decoder, "_CHUNK_TOKENS", 100)
+    chunked = decoder(maps)
+    assert torch.allclose(chunked.mask_features, whole.mask_features, atol=1e-5)
