@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from vltseg_core.checkpoints.class_embeddings import PROMPTS_FOLDER, save_class_embeddings
+from vltseg_core.checkpoints.pretrained_files import pretrained_path
+from vltseg_core.errors import ConfigurationError, VltsegError
 from vltseg_core.labels import CITYSCAPES
 from vltseg_core.model.text_encoder import Prompts, clip_text_encoder, embed_classes, minilm_text_encoder
 
@@ -14,12 +17,12 @@ from vltseg_core.model.text_encoder import Prompts, clip_text_encoder, embed_cla
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("encoder", help="minilm, or an open_clip architecture such as EVA02-L-14")
-    parser.add_argument("--pretrained", default="", help="open_clip tag or weights file")
+    parser.add_argument("--pretrained", default="", help="weights file, or an open_clip tag that 'vltseg fetch' has brought")
     parser.add_argument("--prompts", type=Path, default=PROMPTS_FOLDER / "cityscapes.yaml")
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
     is_minilm = arguments.encoder == "minilm"
-    encode = minilm_text_encoder() if is_minilm else clip_text_encoder(arguments.encoder, arguments.pretrained)
+    encode = minilm_text_encoder() if is_minilm else clip_text_encoder(arguments.encoder, weights_file(arguments))
     prompts = Prompts.read(arguments.prompts, CITYSCAPES.names)
     embeddings = embed_classes(encode, prompts, CITYSCAPES.names)
     source = "all-MiniLM-L6-v2" if is_minilm else f"{arguments.encoder} {arguments.pretrained}"
@@ -27,5 +30,17 @@ def main() -> None:
     print(f"{arguments.output}: {embeddings.shape[0]} classes, width {embeddings.shape[1]}, from {source}")
 
 
+def weights_file(arguments: argparse.Namespace) -> str:
+    """The CLIP's weights, by file or tag."""
+    if not arguments.pretrained:
+        raise ConfigurationError(f"'{arguments.encoder}' needs its weights: give --pretrained FILE or TAG")
+    if Path(arguments.pretrained).suffix:
+        return str(arguments.pretrained)
+    return str(pretrained_path(arguments.encoder, arguments.pretrained))
+
+
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except VltsegError as error:
+        sys.exit(f"error: {error}")

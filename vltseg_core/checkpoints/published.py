@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints in the form that the VLTSeg authors' re-implementation publishes (mmsegmentation's key names).
+"""Checkpoints in the form of the public re-implementation of VLTSeg (mmsegmentation's key names).
 
 Read without mmsegmentation and without running code from the file. Every key is used or the file is refused. What the
 keys do not say (heads of the image encoder's blocks aside, which the rotary table tells) is the published network's:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The checkpoints that the VLTSeg authors' re-implementation publishes (Zenodo record 14766160), by name."""
+"""The checkpoints of the public re-implementation of VLTSeg (Zenodo record 14766160), by name."""
 
 from __future__ import annotations
 

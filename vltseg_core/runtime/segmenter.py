@@ -15,7 +15,9 @@ from torch.nn import functional as F
 
 import vltseg_core.runtime.device as devices
 from vltseg_core.checkpoints import native
+from vltseg_core.checkpoints.cache import cache_folder
 from vltseg_core.checkpoints.native import Checkpoint
+from vltseg_core.checkpoints.published_models import PUBLISHED_MODELS
 from vltseg_core.config import PRESETS, InferenceConfig
 from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError, InputError
 from vltseg_core.labels import ClassTable
@@ -73,7 +75,8 @@ class Segmenter:
         """A segmenter ready to be warmed up.
 
         Args:
-            checkpoint_or_preset: a .safetensors file, or a preset whose weights come with the package ("tiny").
+            checkpoint_or_preset: a .safetensors file, a preset whose weights come with the package ("tiny"), or the name of
+                a published checkpoint that was fetched ("acdc_1").
             device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
             precision: "auto" (fp16 on a GPU, fp32 on a CPU), "fp32", "fp16" or "bf16".
             backend: "auto" or "eager".
@@ -237,13 +240,18 @@ def _window(inference: InferenceConfig, window_px: int | None) -> SlidingWindow 
 
 
 def weights_path(checkpoint_or_preset: str | Path) -> Path:
-    """The weights file of a preset's name, or the file itself; CheckpointError where a name has none."""
+    """The weights file of a preset or a fetched checkpoint by its name, or the file itself; CheckpointError where none is."""
     name = str(checkpoint_or_preset)
     if Path(name).suffix or "/" in name:
         return Path(name)
     bundled = WEIGHTS_FOLDER / f"{name}.safetensors"
     if bundled.is_file():
         return bundled
+    fetched = cache_folder() / f"{name}.safetensors"
+    if fetched.is_file():
+        return fetched
+    if name in PUBLISHED_MODELS:
+        raise CheckpointError(f"published checkpoint '{name}' is not here yet: run 'vltseg fetch {name}' first")
     available = ", ".join(sorted(p.stem for p in WEIGHTS_FOLDER.glob("*.safetensors"))) or "none"
     kind = "has no weights in this package" if name in PRESETS else "is neither a file nor a preset"
     raise CheckpointError(f"'{name}' {kind}: give a .safetensors file, or a preset that has weights ({available})")

@@ -178,3 +178,12 @@ def test_all_masks_at_once_gives_the_same_labels(tmp_path: Path) -> None:
     banded, whole = (segmenter.segment([scene((300, 400))])[0] for segmenter in ways)
     assert (banded.labels == whole.labels).mean() >= 0.999
     assert np.abs(banded.confidence.astype(int) - whole.confidence).max() <= 1
+
+
+def test_a_published_checkpoint_is_found_by_its_name_once_it_was_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLTSEG_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError, match="'acdc_1' is not here yet: run 'vltseg fetch acdc_1' first"):
+        Segmenter.load("acdc_1", device="cpu")
+    network = published.convert(Path(__file__).parents[2] / "parity" / "mini.pth")
+    native.save(network, tmp_path / "acdc_1.safetensors", trained_on="random weights")
+    assert Segmenter.load("acdc_1", device="cpu").describe().preset == "custom"
