@@ -44,6 +44,19 @@ def test_a_folder_becomes_four_folders_of_its_names(pictures: Path, tmp_path: Pa
     assert np.array_equal(colour, segmenter.classes.palette[labels])
 
 
+def test_the_score_map_is_a_picture_of_each_size(pictures: Path, tmp_path: Path) -> None:
+    result = vltseg(str(pictures), "-o", str(tmp_path / "out"), "--device", "cpu", "--show", "score-map")
+    assert result.returncode == 0, result.stderr
+    assert [p.name for p in (tmp_path / "out").iterdir() if p.is_dir()] == ["score-map"]
+    image = np.asarray(Image.open(pictures / "street1.png"))
+    picture = np.asarray(Image.open(tmp_path / "out/score-map/street1.png"))
+    match = Segmenter.load("tiny", device="cpu").match_text([image])[0]
+    assert picture.shape == image.shape
+    row, column = np.unravel_index(match.confidence.argmax(), match.confidence.shape)
+    expected = Segmenter.load("tiny", device="cpu").classes.palette[match.labels[row, column]]
+    assert np.abs(picture[row, column].astype(int) - expected).max() <= 0.1 * 255
+
+
 def test_a_second_run_goes_on_and_other_settings_are_refused(pictures: Path, tmp_path: Path) -> None:
     output = ["-o", str(tmp_path / "out"), "--device", "cpu", "--show", "labels"]
     assert vltseg(str(pictures), *output).returncode == 0

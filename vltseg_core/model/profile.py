@@ -6,10 +6,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from vltseg_core.config import VltsegConfig
 from vltseg_core.model.folding import fold_for_inference
+from vltseg_core.model.image_encoder import build_image_encoder
 from vltseg_core.model.peak_memory import PeakMemory
 from vltseg_core.model.semantic_map import semantic_scores
 from vltseg_core.model.vltseg import Vltseg
@@ -60,5 +62,17 @@ def network_cost(config: VltsegConfig, image_size: tuple[int, int]) -> NetworkCo
         semantic_scores(network(images).predictions[-1], image_size)
     by_module = counter.get_flop_counts()
     flops = {part: sum(by_module.get(f"Vltseg.{part}", {}).values()) for part in PARTS}
-    num_parameters = {part: num_parameters[part] for part in PARTS if part in num_parameters}
+    if network.encoder_only_decoder is not None:  # it runs the encoder's blocks: what the queries add is its own
+        flops["image_encoder"] = _encoder_flops(config, images)
+        flops["encoder_only_decoder"] -= flops["image_encoder"]
+    num_parameters = {part: num_parameters[part] for part in PARTS if num_parameters.get(part)}
     return NetworkCost(num_parameters, flops, memory.peak_bytes // 4, image_size)
+
+
+def _encoder_flops(config: VltsegConfig, images: Tensor) -> int:
+    with torch.device("meta"):
+        encoder = build_image_encoder(config.image_encoder).eval()
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        encoder(images, with_embedding=False)
+    return counter.get_total_flops()
