@@ -21,9 +21,9 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "fidelity.md"
 INTRODUCTION = """# Fidelity
 
-What each part computes, against a reference that is not ours, from the same weights and the same input in fp32. The
-difference is the largest one of any value, relative to the largest value of the reference's output. Written by
-`python benchmarks/fidelity.py` from the tests' own findings.
+What each part computes, against the code of others from the same weights and the same input in fp32, or, where the part
+only rearranges a computation of ours, against its plain form. The difference is the largest one of any value, relative to
+the largest value of the reference's output. Written by `python benchmarks/fidelity.py` from the tests' own findings.
 """
 
 
@@ -43,7 +43,7 @@ def main() -> None:
         sys.exit("no comparison ran: install the references, pip install -e '.[dev]'")
     rows = [f"| {part} | {reference} | {difference} |" for part, reference, difference in sorted(notes)]
     table = "\n".join(["| part | reference | largest relative difference |", "| --- | --- | --- |", *rows])
-    machine = f"Measured {date.today().isoformat()}: {', '.join(f'{label} {value}' for label, value in describe_machine())}."
+    machine = f"Measured {date.today().isoformat()}: {', '.join(f'{label} {value}' for label, value in describe_machine() if label != 'system')}."
     PAGE.write_text(f"{INTRODUCTION}\n{table}\n\n{machine}\n", encoding="utf-8")
     print(f"{len(rows)} comparisons: {PAGE}")
 

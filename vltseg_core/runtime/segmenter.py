@@ -142,7 +142,7 @@ class Segmenter:
         matches = []
         for image in images:
             _check_image(image)
-            batch = torch.from_numpy(image).to(self._device).permute(2, 0, 1)[None]
+            batch = torch.from_numpy(np.stack([image])).to(self._device).permute(0, 3, 1, 2)
             similarity = self._network(self._prepare(batch), with_score_map=True).score_map
             assert similarity is not None  # there is pixel_text
             logits = F.interpolate(similarity.float() / pixel_text.temperature, size=image.shape[:2], mode="bilinear")
