@@ -43,7 +43,8 @@ def main() -> None:
         sys.exit("no comparison ran: install the references, pip install -e '.[dev]'")
     rows = [f"| {part} | {reference} | {difference} |" for part, reference, difference in sorted(notes)]
     table = "\n".join(["| part | reference | largest relative difference |", "| --- | --- | --- |", *rows])
-    machine = f"Measured {date.today().isoformat()}: {', '.join(f'{label} {value}' for label, value in describe_machine() if label != 'system')}."
+    described = ", ".join(f"{label} {value}" for label, value in describe_machine() if label != "system")
+    machine = f"Measured {date.today().isoformat()}: {described}."
     PAGE.write_text(f"{INTRODUCTION}\n{table}\n\n{machine}\n", encoding="utf-8")
     print(f"{len(rows)} comparisons: {PAGE}")
 

@@ -139,7 +139,9 @@ class DeformablePixelDecoder(nn.Module):
             level_tokens.transpose(1, 2).unflatten(2, size)
             for level_tokens, size in zip(tokens.split([h * w for h, w in sizes], dim=1), sizes, strict=True)
         )
-        return DecodedPixels(self.mask_feature_conv(self.output_conv(_add_upsampled(finest, memory[-1]))), memory)
+        merged = _add_upsampled(finest, memory[-1])
+        del finest  # as large as any map here
+        return DecodedPixels(self.mask_feature_conv(self.output_conv(merged)), memory)
 
 
 def _cell_centres(height: int, width: int, like: Tensor) -> Tensor:

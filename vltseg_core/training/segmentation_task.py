@@ -22,7 +22,7 @@ from vltseg_core.config import preset as network_preset
 from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
-from vltseg_core.model.hierarchical_image_encoder import ConvImageEncoder
+from vltseg_core.model.hierarchical_image_encoder import ConvImageEncoder, MobileClipImageEncoder
 from vltseg_core.model.semantic_map import semantic_scores
 from vltseg_core.model.text_encoder import LearnedContext
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput
@@ -90,7 +90,11 @@ class SegmentationTask(pl.LightningModule):
         self.class_balance, self.auxiliary_weight = class_balance, auxiliary_weight
         self.code_frequencies = CodeFrequencies()
         self.cross_entropy_weight, self.dice_weight, self.ptm_weight = cross_entropy_weight, dice_weight, ptm_weight
-        self.network = Vltseg(network_preset(preset)).to(memory_format=torch.channels_last)
+        self.network = Vltseg(network_preset(preset))
+        # oneDNN's backward crashes on FastViT in channels_last (torch 2.14, CPU); the others train faster with it.
+        is_fastvit = isinstance(self.network.image_encoder, MobileClipImageEncoder)
+        self._memory_format = torch.contiguous_format if is_fastvit else torch.channels_last
+        self.network.to(memory_format=self._memory_format)
         if self.network.class_embeddings is not None:
             self.network.class_embeddings.copy_(load_class_embeddings(class_embeddings, self.network.config))
         config = self.network.config
@@ -105,6 +109,8 @@ class SegmentationTask(pl.LightningModule):
             self.network.load_state_dict(start.state_dict())
         if isinstance(self.network.image_encoder, ConvImageEncoder):
             self.network.image_encoder.freeze_stages(frozen_stages)
+        elif frozen_stages:
+            raise ConfigurationError(f"frozen_stages {frozen_stages}: only a convolutional encoder has stages, leave it 0")
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(3, 1, 1), persistent=False)
         self.learned_context = self._build_context(context_tokens, pretrained) if context_tokens else None
@@ -124,7 +130,7 @@ class SegmentationTask(pl.LightningModule):
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images uint8 [B, 3, H, W] as the network wants them."""
-        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return ((images - self.mean) / self.std).contiguous(memory_format=self._memory_format)
 
     def training_step(self, batch: TrainingBatch, batch_index: int) -> Tensor:
         texts = None

@@ -113,3 +113,8 @@ def test_learnable_context_is_trained_and_leaves_its_embeddings_in_the_network(t
 def test_context_without_a_clip_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="context_tokens need a CLIP network"):
         SegmentationTask("tiny", context_tokens=4)
+
+
+def test_frozen_stages_of_a_transformer_are_refused(task_of: Any) -> None:
+    with pytest.raises(ConfigurationError, match="frozen_stages 2: only a convolutional encoder"):
+        task_of("eva02_clip_l", frozen_stages=2)
