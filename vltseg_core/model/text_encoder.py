@@ -80,6 +80,7 @@ class LearnedContext(nn.Module):
     after: Tensor
     positions: Tensor
     ends: Tensor
+    mask: Tensor | None
 
     def __init__(
         self, architecture: str, pretrained: str, names: Sequence[str], num_tokens: int, *, words: str | None = None
@@ -92,7 +93,8 @@ class LearnedContext(nn.Module):
         placeholders = words or " ".join(["x"] * num_tokens)
         tokens = open_clip.get_tokenizer(architecture)([f"{placeholders} {name}" for name in names])  # [K, L]
         self.transformer, self.ln_final = tower.transformer, tower.ln_final
-        self.text_projection, self.mask = tower.text_projection, tower.attn_mask
+        self.text_projection = tower.text_projection
+        self.register_buffer("mask", tower.attn_mask)
         self.requires_grad_(False)
         with torch.no_grad():
             embedded = tower.token_embedding(tokens)

@@ -61,7 +61,8 @@ def run(arguments: Sequence[str]) -> int:
         print(f"stopped at step {cli.trainer.global_step}: go on with --output {output} --resume")
         return 130
     start = cli.model.hparams["pretrained"]
-    credited = [TOWER_CREDITS[start]] if start else []
+    cli.model.embed_classes_by_context()
+    credited = [TOWER_CREDITS.get(start, f"the image encoder's start: '{start}'")] if start else []
     trained_on = "; ".join(credited + [SOURCE_CREDITS[name] for name in cli.datamodule.source_names])
     native.save(cli.model.network, output / "model.safetensors", trained_on=trained_on)
     print(f"weights: {output / 'model.safetensors'}")

@@ -128,15 +128,18 @@ class SegmentationTask(pl.LightningModule):
         weights = pretrained if Path(pretrained).suffix else str(pretrained_path(model, pretrained))
         return LearnedContext(model, weights, config.classes.names, num_tokens)
 
+    @torch.no_grad()
+    def embed_classes_by_context(self) -> None:
+        """Give the network the class embeddings that the learnt context makes, if there is one."""
+        if self.learned_context is not None and self.network.class_embeddings is not None:
+            self.network.class_embeddings.copy_(self.learned_context())
+
     def normalise(self, images: Tensor) -> Tensor:
         """Images uint8 [B, 3, H, W] as the network wants them."""
         return ((images - self.mean) / self.std).contiguous(memory_format=self._memory_format)
 
     def training_step(self, batch: TrainingBatch, batch_index: int) -> Tensor:
-        texts = None
-        if self.learned_context is not None and self.network.class_embeddings is not None:
-            texts = self.learned_context()
-            self.network.class_embeddings.copy_(texts.detach())
+        texts = None if self.learned_context is None else self.learned_context()
         if self.network.encoder_only_decoder is not None:
             self.network.encoder_only_decoder.anneal(self.global_step / max(1, self.trainer.estimated_stepping_batches))
         images = self.normalise(batch.images)
@@ -186,6 +189,7 @@ class SegmentationTask(pl.LightningModule):
         return self.trainer.datamodule.evaluation_sets  # type: ignore[attr-defined]  # Lightning sets it
 
     def on_validation_epoch_start(self) -> None:
+        self.embed_classes_by_context()
         self._confusions = [ConfusionMatrix(len(s.class_names)) for s in self._evaluation_sets.values()]
 
     def validation_step(self, labelled: LabelledImage, batch_index: int, dataloader_idx: int = 0) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -104,7 +105,9 @@ def test_learnable_context_is_trained_and_leaves_its_embeddings_in_the_network(t
     before = task.network.class_embeddings.clone()
     task.training_step(batch(), 0).backward()
     assert float(task.learned_context.context.grad.abs().max()) > 0
+    task.embed_classes_by_context()
     assert torch.allclose(task.network.class_embeddings, task.learned_context().detach(), atol=1e-6)
+    assert copy.deepcopy(task).learned_context().shape == (19, 512)  # as the running average of the weights does
     assert not torch.allclose(task.network.class_embeddings, before)
     groups = task.configure_optimizers()["optimizer"].param_groups
     assert sum(p is task.learned_context.context for g in groups for p in g["params"]) == 1
