@@ -78,12 +78,15 @@ class VitImageEncoder(nn.Module):
         return tokens.permute(0, 3, 1, 2)
 
     def whole_patches(self, images: Tensor) -> Tensor:
-        """Images whose sides are multiples of the patch: resized up, or, where partial patches are dropped, cut."""
+        """Images whose sides are multiples of the patch: resized up, or, where partial patches are dropped, cut.
+
+        Two patches a side are the least, which the pyramid's halving needs.
+        """
         height, width = images.shape[-2:]
         patch_px = self.patch_px
-        if self.partial_patches == "drop" and min(height, width) >= patch_px:
+        if self.partial_patches == "drop" and min(height, width) >= 2 * patch_px:
             return images[..., : height - height % patch_px, : width - width % patch_px]
-        size = (-(-height // patch_px) * patch_px, -(-width // patch_px) * patch_px)
+        size = (max(2, -(-height // patch_px)) * patch_px, max(2, -(-width // patch_px)) * patch_px)
         return images if size == (height, width) else F.interpolate(images, size, mode="bilinear", align_corners=False)
 
     def embed_patches(self, images: Tensor) -> TokenGrid:

@@ -227,3 +227,10 @@ def test_every_preset_of_a_clip_has_weights_on_the_hub() -> None:
             weights = pretrained_weights(name)
             assert weights is not None and weights.model == config.image_encoder.model
             assert pretrained_file(*weights).repository.startswith("timm/")
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"[]", b"{}", b'{"siblings": [3]}', b'{"siblings": [{"lfs": {"size": 1}}]}'])
+def test_a_hub_that_makes_no_sense_is_said(server: Server, answer: bytes, tmp_path: Path) -> None:
+    server.record = answer
+    with pytest.raises(CheckpointError, match=r"gives no list of files.*put open_clip_model.safetensors of https://"):
+        fetch_pretrained(EVA, tmp_path, lambda done, total: None, hub_url=server.url)

@@ -187,3 +187,13 @@ def test_a_published_checkpoint_is_found_by_its_name_once_it_was_fetched(tmp_pat
     network = published.convert(Path(__file__).parents[2] / "parity" / "mini.pth")
     native.save(network, tmp_path / "acdc_1.safetensors", trained_on="random weights")
     assert Segmenter.load("acdc_1", device="cpu").describe().preset == "custom"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 200), (27, 40), (113, 90)])
+def test_a_transformer_takes_images_smaller_than_its_patches(size: tuple[int, int], tmp_path: Path) -> None:
+    network = published.convert(Path(__file__).parents[2] / "parity" / "mini.pth")
+    native.save(network, tmp_path / "mini.safetensors", trained_on="random weights")
+    segmenter = Segmenter.load(tmp_path / "mini.safetensors", device="cpu")
+    image = scene((120, 220))[: size[0], : size[1]]
+    first, second = segmenter.segment([image, image])
+    assert first.labels.shape == size and np.array_equal(first.labels, second.labels)

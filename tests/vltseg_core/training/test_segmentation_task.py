@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from vltseg_core import config as network_config
+from vltseg_core.checkpoints import native
 from vltseg_core.checkpoints.class_embeddings import save_class_embeddings
 from vltseg_core.config import VltsegConfig
 from vltseg_core.errors import ConfigurationError
@@ -121,3 +122,15 @@ def test_context_without_a_clip_is_refused() -> None:
 def test_frozen_stages_of_a_transformer_are_refused(task_of: Any) -> None:
     with pytest.raises(ConfigurationError, match="frozen_stages 2: only a convolutional encoder"):
         task_of("eva02_clip_l", frozen_stages=2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", list(SMALL_DECODERS))
+def test_what_was_trained_is_saved_and_loaded_to_the_last_bit(name: str, task_of: Any, tmp_path: Path) -> None:
+    network = task_of(name).network.eval()
+    native.save(network, tmp_path / "n.safetensors", trained_on="random weights")
+    restored = native.load(tmp_path / "n.safetensors").network
+    images = torch.randn(1, 3, 64, 80)
+    expected, found = (n(images, with_score_map=True) for n in (network, restored.to(memory_format=torch.channels_last)))
+    assert torch.equal(found.predictions[-1].mask_logits, expected.predictions[-1].mask_logits)
+    assert torch.equal(found.score_map, expected.score_map)
