@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from vltseg_core.data import camvid, demo_images, kitti
+from vltseg_core.data import demo_images
+from vltseg_core.data.data_sets import data_set
 from vltseg_core.data.demo_scenes import CONDITIONS
 from vltseg_core.data.labelled_images import EvaluationSet
 from vltseg_core.evaluation.confusion import ConfusionMatrix
 from vltseg_core.evaluation.machine import describe_machine
 from vltseg_core.runtime import Segmenter
-
-ON_DISK = {"camvid": camvid.evaluation_set, "kitti": kitti.evaluation_set}
 
 
 def evaluate(segmenter: Segmenter, evaluation_set: EvaluationSet, name: str) -> ConfusionMatrix:
@@ -50,7 +49,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     segmenter = Segmenter.load(arguments.checkpoint)
-    sets = {name: ON_DISK[name](Path(folder)) for name, _, folder in (d.partition("=") for d in arguments.data)}
+    sets = {name: data_set(name).evaluation_set(Path(folder)) for name, _, folder in (d.partition("=") for d in arguments.data)}
     for condition in CONDITIONS:
         sets[f"drawn, {condition}"] = demo_images.evaluation_set(condition, arguments.num_demo_images)
     confusions = {name: evaluate(segmenter, evaluation_set, name) for name, evaluation_set in sets.items()}

@@ -1,25 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CamVid in SegNet's 11-class form (Brostow et al., 2009): {train,val}/{images,labels}, ids as `labels.CAMVID`."""
+"""CamVid in SegNet's 11-class form (Brostow et al., 2009): {train,val,test}/{images,labels}, ids as `labels.CAMVID`.
+
+Sequence 0001TP was driven at dusk, the others by day: splits train_day and train_dusk are train's two parts.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from vltseg_core.data.labelled_images import (
-    BUILDING_OR_WALL,
-    PLANTS,
-    SIGN_OR_LIGHT,
-    TWO_WHEELER,
-    VEHICLE,
-    EvaluationSet,
-    LabelledImage,
-    pair_files,
-    read_image,
-    read_labels,
-)
-from vltseg_core.labels import CAMVID, CITYSCAPES, CITYSCAPES_TO_CAMVID, IGNORE
+from vltseg_core.data.data_set import DataSet, LabelledFile, lookup, pair_by_stem
+from vltseg_core.data.labelled_images import BUILDING_OR_WALL, PLANTS, SIGN_OR_LIGHT, TWO_WHEELER, VEHICLE
+from vltseg_core.labels import CAMVID, CITYSCAPES, CITYSCAPES_TO_CAMVID
 
 _CODES = {
     "sky": CITYSCAPES.names.index("sky"),
@@ -36,26 +27,20 @@ _CODES = {
 }
 
 
-class CamVid:
-    """One split's frames, in the order of their names.
-
-    as_truth: codes are CamVid's own eleven ids, for measuring; otherwise label codes, for training.
-    """
-
-    def __init__(self, root: Path, split: str, *, as_truth: bool = False) -> None:
-        self._pairs = pair_files(root / split / "images", root / split / "labels")
-        self._lookup = np.full(256, IGNORE, np.uint8)
-        for camvid_id, name in enumerate(CAMVID.names):
-            self._lookup[camvid_id] = camvid_id if as_truth else _CODES[name]
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> LabelledImage:
-        image, labels = self._pairs[index]
-        return LabelledImage(read_image(image), self._lookup[read_labels(labels)])
+def _files(root: Path, split: str) -> list[LabelledFile]:
+    folder, _, light = split.partition("_")
+    pairs = pair_by_stem(root / folder / "images", root / folder / "labels")
+    lit = [pair._replace(condition="dusk" if pair.image.name.startswith("0001TP") else "day") for pair in pairs]
+    return [pair for pair in lit if light in ("", pair.condition)]
 
 
-def evaluation_set(root: Path, split: str = "val") -> EvaluationSet:
-    """One split to measure on, over CamVid's eleven classes."""
-    return EvaluationSet(CamVid(root, split, as_truth=True), CAMVID.names, CITYSCAPES_TO_CAMVID)
+CAMVID_DATA = DataSet(
+    name="camvid",
+    credit="CamVid train (Brostow et al., 2009)",
+    files=_files,
+    splits=("train", "val", "test", "train_day", "train_dusk"),
+    codes=lookup({camvid_id: _CODES[name] for camvid_id, name in enumerate(CAMVID.names)}),
+    truth=lookup({camvid_id: camvid_id for camvid_id in range(len(CAMVID))}),
+    truth_classes=CAMVID,
+    to_truth_classes=CITYSCAPES_TO_CAMVID,
+)

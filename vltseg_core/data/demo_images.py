@@ -31,10 +31,11 @@ class DemoImages:
         seed = self._first_seed + index
         frame_index = int(np.random.default_rng(seed).integers(_LONGEST_SEQUENCE))
         frame = DemoSequence(seed, condition=self._condition, image_size=self._image_size).frame(frame_index)
-        return LabelledImage(frame.image, frame.labels)
+        return LabelledImage(frame.image, frame.labels, frame.depth_m)
 
 
 def evaluation_set(condition: str, num_images: int) -> EvaluationSet:
     """Unseen streets in one condition to measure on, over the 19 classes."""
     images = DemoImages(num_images, first_seed=FIRST_UNSEEN_SEED, condition=condition)
-    return EvaluationSet(images, CITYSCAPES.names, np.arange(256, dtype=np.uint8))
+    names = tuple(f"{condition}_{index:04d}" for index in range(num_images))
+    return EvaluationSet(images, CITYSCAPES.names, np.arange(256, dtype=np.uint8), names, (condition,) * num_images)

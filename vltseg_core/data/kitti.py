@@ -8,30 +8,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage, pair_files, read_image, read_labels
-from vltseg_core.labels import CITYSCAPES, IGNORE
+from vltseg_core.data.data_set import TRAIN_IDS, DataSet, LabelledFile, pair_by_stem
 
 HOLD_OUT_EVERY = 8
 
 
-class Kitti:
-    """The frames of split "train" or "val"."""
-
-    def __init__(self, root: Path, split: str) -> None:
-        pairs = pair_files(root / "images", root / "labels")
-        self._pairs = [pair for i, pair in enumerate(pairs) if (i % HOLD_OUT_EVERY == 0) == (split == "val")]
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> LabelledImage:
-        image, labels = self._pairs[index]
-        train_ids = read_labels(labels)
-        return LabelledImage(read_image(image), np.where(train_ids < len(CITYSCAPES), train_ids, np.uint8(IGNORE)))
+def _files(root: Path, split: str) -> list[LabelledFile]:
+    pairs = pair_by_stem(root / "images", root / "labels")
+    return [pair for i, pair in enumerate(pairs) if (i % HOLD_OUT_EVERY == 0) == (split == "val")]
 
 
-def evaluation_set(root: Path, split: str = "val") -> EvaluationSet:
-    """The held-out frames to measure on, over the 19 Cityscapes classes."""
-    return EvaluationSet(Kitti(root, split), CITYSCAPES.names, np.arange(256, dtype=np.uint8))
+KITTI = DataSet(
+    name="kitti",
+    credit="KITTI semantics (Alhaija et al., 2018, CC BY-NC-SA 3.0)",
+    files=_files,
+    splits=("train", "val"),
+    codes=TRAIN_IDS,
+)

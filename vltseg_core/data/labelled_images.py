@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from vltseg_core.errors import InputError
 from vltseg_core.labels import CITYSCAPES
@@ -35,14 +36,18 @@ CODE_MEMBERS: tuple[tuple[int, ...], ...] = (
 
 
 class LabelledImage(NamedTuple):
-    """image: uint8 [H, W, 3] RGB. codes: label codes, uint8 [H, W], 255 where the pixel counts for nothing."""
+    """image: uint8 [H, W, 3] RGB. codes: label codes, uint8 [H, W], 255 where the pixel counts for nothing.
+
+    depth_m: float32 [H, W] metres along the viewing axis, inf for the sky; None where the data set has no depth.
+    """
 
     image: NDArray[np.uint8]
     codes: NDArray[np.uint8]
+    depth_m: NDArray[np.float32] | None = None
 
 
 class LabelledImages(Protocol):
-    """A data set: so many labelled images, each reachable by its number."""
+    """A data set: so many labelled images, each reachable by its number; InputError where a file cannot be read."""
 
     def __len__(self) -> int: ...
 
@@ -53,11 +58,14 @@ class EvaluationSet(NamedTuple):
     """What to measure on: images whose codes are ground truth in their own class space.
 
     to_truth_classes: lookup uint8 [256] from a predicted train id to the ground truth's classes.
+    frame_names: a name for each image. conditions: each image's weather or light, empty where the data set says none.
     """
 
     images: LabelledImages
     class_names: tuple[str, ...]
     to_truth_classes: NDArray[np.uint8]
+    frame_names: tuple[str, ...]
+    conditions: tuple[str, ...] = ()
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -69,27 +77,12 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
 
 def read_labels(path: Path) -> NDArray[np.uint8]:
-    """A one-channel 8-bit label file as uint8 [H, W]; InputError where it is something else."""
-    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
-        found = "nothing that can be read" if labels is None else f"{labels.dtype} {list(labels.shape)}"
-        raise InputError(f"label file '{path}' holds {found}, expected one 8-bit channel: check the file")
-    return np.asarray(labels, np.uint8)
-
-
-def pair_files(images_folder: Path, labels_folder: Path) -> list[tuple[Path, Path]]:
-    """Image and label files of the same stem, in order of their names; InputError says what is missing where."""
-    for folder in (images_folder, labels_folder):
-        if not folder.is_dir():
-            raise InputError(f"folder '{folder}' is missing: give the folder that the data set was unpacked to")
-    pairs = []
-    for image in sorted(images_folder.iterdir()):
-        labels = labels_folder / f"{image.stem}.png"
-        if image.suffix.lower() not in (".jpg", ".png"):
-            continue
-        if not labels.is_file():
-            raise InputError(f"image '{image}' has no label file '{labels}': unpack the data set again")
-        pairs.append((image, labels))
-    if not pairs:
-        raise InputError(f"folder '{images_folder}' holds no .jpg or .png image: check what was unpacked there")
-    return pairs
+    """A label file of one 8-bit channel, palette indices included, as uint8 [H, W]; InputError where it is something else."""
+    try:
+        with Image.open(path) as picture:
+            mode, labels = picture.mode, np.asarray(picture)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"label file '{path}' cannot be read ({error}): unpack it again") from error
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        raise InputError(f"label file '{path}' is of mode {mode}, expected one 8-bit channel of class ids: check the file")
+    return labels

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,23 +30,21 @@ class Augmentation:
     max_class_share: float = 0.75
 
     def __call__(self, labelled: LabelledImage, rng: np.random.Generator) -> LabelledImage:
-        """A crop uint8 [S, S, 3] with its codes uint8 [S, S], S being `crop_size`."""
+        """A crop uint8 [S, S, 3] with its codes uint8 [S, S] and its depth, S being `crop_size`."""
         low, high = np.log(self.scales)
         labelled = _rescale(labelled, float(np.exp(rng.uniform(low, high))))
         labelled = self._crop(labelled, rng)
         if rng.random() < 0.5:
-            labelled = LabelledImage(labelled.image[:, ::-1], labelled.codes[:, ::-1])
-        image = photometric_distortion(labelled.image, rng)
-        return LabelledImage(np.ascontiguousarray(image), np.ascontiguousarray(labelled.codes))
+            labelled = _everywhere(labelled, lambda pixels: pixels[:, ::-1])
+        labelled = labelled._replace(image=photometric_distortion(labelled.image, rng))
+        return _everywhere(labelled, np.ascontiguousarray)
 
     def _crop(self, labelled: LabelledImage, rng: np.random.Generator) -> LabelledImage:
         size = self.crop_size
         height, width = labelled.codes.shape
         pad = (0, max(0, size - height), 0, max(0, size - width))
         if any(pad):
-            image = cv2.copyMakeBorder(labelled.image, *pad, cv2.BORDER_REFLECT_101)
-            codes = cv2.copyMakeBorder(labelled.codes, *pad, cv2.BORDER_CONSTANT, value=IGNORE)
-            labelled = _labelled(image, codes)
+            labelled = _padded(labelled, pad)
             height, width = labelled.codes.shape
         for _ in range(_MAX_CROP_TRIES):
             top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
@@ -53,22 +52,38 @@ class Augmentation:
             counts = np.bincount(codes[codes != IGNORE], minlength=1)
             if counts.sum() > 0 and counts.max() <= self.max_class_share * counts.sum():
                 break
-        return LabelledImage(labelled.image[top : top + size, left : left + size], np.asarray(codes, np.uint8))
+        return _everywhere(labelled, lambda pixels: pixels[top : top + size, left : left + size])
 
 
-def _rescale(labelled: LabelledImage, scale: float) -> LabelledImage:
-    height, width = labelled.codes.shape
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return _labelled(
-        cv2.resize(labelled.image, size, interpolation=interpolation),
-        cv2.resize(labelled.codes, size, interpolation=cv2.INTER_NEAREST),
+def _everywhere(labelled: LabelledImage, change: Callable[[NDArray[Any]], NDArray[Any]]) -> LabelledImage:
+    """The same change to image, codes and depth."""
+    depth_m = None if labelled.depth_m is None else change(labelled.depth_m)
+    return LabelledImage(change(labelled.image), change(labelled.codes), depth_m)
+
+
+def _padded(labelled: LabelledImage, pad: tuple[int, int, int, int]) -> LabelledImage:
+    image, codes, depth_m = labelled
+    if depth_m is not None:
+        depth_m = np.asarray(cv2.copyMakeBorder(depth_m, *pad, cv2.BORDER_REFLECT_101), np.float32)
+    return LabelledImage(
+        np.asarray(cv2.copyMakeBorder(image, *pad, cv2.BORDER_REFLECT_101), np.uint8),
+        np.asarray(cv2.copyMakeBorder(codes, *pad, cv2.BORDER_CONSTANT, value=IGNORE), np.uint8),
+        depth_m,
     )
 
 
-def _labelled(image: NDArray[Any], codes: NDArray[Any]) -> LabelledImage:
-    """What OpenCV gave, as the arrays of bytes that it is."""
-    return LabelledImage(np.asarray(image, np.uint8), np.asarray(codes, np.uint8))
+def _rescale(labelled: LabelledImage, scale: float) -> LabelledImage:
+    image, codes, depth_m = labelled
+    height, width = codes.shape
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    if depth_m is not None:  # a distance stays what it is
+        depth_m = np.asarray(cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST), np.float32)
+    return LabelledImage(
+        np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8),
+        np.asarray(cv2.resize(codes, size, interpolation=cv2.INTER_NEAREST), np.uint8),
+        depth_m,
+    )
 
 
 def photometric_distortion(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

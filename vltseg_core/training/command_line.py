@@ -15,15 +15,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from vltseg_core.checkpoints import native
 from vltseg_core.checkpoints.pretrained_towers import IMAGENET
+from vltseg_core.data.data_sets import DATA_SETS
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.training.datamodule import SourcesDataModule
 from vltseg_core.training.segmentation_task import SegmentationTask
 
-SOURCE_CREDITS = {
-    "demo": "drawn demo scenes (clear)",
-    "camvid": "CamVid train (Brostow et al., 2009)",
-    "kitti": "KITTI semantics (Alhaija et al., 2018, CC BY-NC-SA 3.0)",
-}
+DEMO_CREDIT = "drawn demo scenes (clear)"
 TOWER_CREDITS = {IMAGENET: "ImageNet-1k (the image encoder's start: EfficientNet-Lite0, Google)"}
 _USAGE = "usage: train.py RECIPE.yaml [--data NAME=FOLDER ...] [--output FOLDER] [--resume] [--SECTION.KEY VALUE ...]"
 
@@ -63,7 +60,9 @@ def run(arguments: Sequence[str]) -> int:
     start = cli.model.hparams["pretrained"]
     cli.model.embed_classes_by_context()
     credited = [TOWER_CREDITS.get(start, f"the image encoder's start: '{start}'")] if start else []
-    trained_on = "; ".join(credited + [SOURCE_CREDITS[name] for name in cli.datamodule.source_names])
+    trained_on = "; ".join(
+        credited + [DATA_SETS[n].credit if n in DATA_SETS else DEMO_CREDIT for n in cli.datamodule.source_names]
+    )
     native.save(cli.model.network, output / "model.safetensors", trained_on=trained_on)
     print(f"weights: {output / 'model.safetensors'}")
     return 0

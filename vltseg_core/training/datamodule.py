@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from vltseg_core.data import camvid, demo_images, kitti
+from vltseg_core.data import demo_images
+from vltseg_core.data.data_sets import DATA_SETS
 from vltseg_core.data.demo_scenes import CONDITIONS
 from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage, LabelledImages
 from vltseg_core.data.transforms import Augmentation
@@ -20,7 +21,6 @@ from vltseg_core.data.weather import simulate_weather
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.training.segmentation_task import TrainingBatch
 
-_ON_DISK = {"camvid": (camvid.CamVid, camvid.evaluation_set), "kitti": (kitti.Kitti, kitti.evaluation_set)}
 _WEATHER = tuple(c for c in CONDITIONS if c != "clear")
 
 
@@ -43,7 +43,8 @@ class MixedSources(Dataset[TrainingBatch]):
         image = labelled.image
         if rng.random() < self._weather_share:
             condition = _WEATHER[rng.integers(len(_WEATHER))]
-            image = simulate_weather(image, condition, severity=int(rng.integers(1, 6)), rng=rng)
+            severity = int(rng.integers(1, 6))
+            image = simulate_weather(image, condition, severity=severity, rng=rng, depth_m=labelled.depth_m)
         return TrainingBatch(torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(labelled.codes))
 
 
@@ -97,8 +98,8 @@ class SourcesDataModule(pl.LightningDataModule):
         self.roots = {name: Path(folder) for name, folder in (roots or {}).items()}
         self.weights = weights or {"demo": 1.0}
         for name in (*self.roots, *self.weights):
-            if name not in (*_ON_DISK, "demo"):
-                raise ConfigurationError(f"unknown data source '{name}': choose from demo, {', '.join(_ON_DISK)}")
+            if name not in (*DATA_SETS, "demo"):
+                raise ConfigurationError(f"unknown data source '{name}': choose from demo, {', '.join(DATA_SETS)}")
         self.batch_size, self.steps_per_epoch, self.num_workers = batch_size, steps_per_epoch, num_workers
         self.num_demo_images, self.num_demo_validation_images = num_demo_images, num_demo_validation_images
         self.augmentation = Augmentation(crop_size, (scales[0], scales[1]))
@@ -112,7 +113,7 @@ class SourcesDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         del stage
-        self.evaluation_sets = {n: _ON_DISK[n][1](self.roots[n]) for n in self.source_names if n != "demo"}
+        self.evaluation_sets = {n: DATA_SETS[n].evaluation_set(self.roots[n]) for n in self.source_names if n != "demo"}
         for condition in CONDITIONS:
             num_images = self.num_demo_validation_images
             self.evaluation_sets[f"demo-{condition}"] = demo_images.evaluation_set(condition, num_images)
@@ -121,7 +122,7 @@ class SourcesDataModule(pl.LightningDataModule):
         sources: dict[str, LabelledImages] = {}
         for name in self.source_names:
             on_disk = name != "demo"
-            sources[name] = _ON_DISK[name][0](self.roots[name], "train") if on_disk else self._demo_images()
+            sources[name] = DATA_SETS[name].training_images(self.roots[name]) if on_disk else self._demo_images()
         mixed = MixedSources(sources, self.weights, self.augmentation, weather_share=self.weather_share, seed=self.seed)
         return DataLoader(
             mixed,

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vltseg_core.data import camvid, kitti
+from vltseg_core.data.camvid import CAMVID_DATA
+from vltseg_core.data.kitti import KITTI
 from vltseg_core.data.labelled_images import CODE_MEMBERS, VEHICLE
 from vltseg_core.errors import InputError
 from vltseg_core.labels import CAMVID, CITYSCAPES, IGNORE
@@ -28,7 +29,7 @@ def write_pair(images: Path, labels: Path, stem: str, label_rows: list[list[int]
 def test_camvid_gives_codes_for_training_and_its_own_ids_as_truth(tmp_path: Path) -> None:
     write_pair(tmp_path / "val/images", tmp_path / "val/labels", "b", [list(range(12))])
     write_pair(tmp_path / "val/images", tmp_path / "val/labels", "a", [[11] * 12])
-    labelled = camvid.CamVid(tmp_path, "val")[1]
+    labelled = CAMVID_DATA.training_images(tmp_path, "val")[1]
     assert labelled.image[0, 0].tolist() == [255, 0, 0]
     meant = [{CITYSCAPES.names[i] for i in CODE_MEMBERS[c]} if c != IGNORE else set() for c in labelled.codes[0]]
     assert dict(zip(CAMVID.names, meant, strict=False)) == {
@@ -45,7 +46,7 @@ def test_camvid_gives_codes_for_training_and_its_own_ids_as_truth(tmp_path: Path
         "bicyclist": {"rider", "motorcycle", "bicycle"},
     }
     assert meant[11] == set()
-    to_measure = camvid.evaluation_set(tmp_path)
+    to_measure = CAMVID_DATA.evaluation_set(tmp_path)
     assert to_measure.images[1].codes[0].tolist() == [*range(11), IGNORE]
     for camvid_id, code in enumerate(labelled.codes[0][:11]):
         assert {int(to_measure.to_truth_classes[i]) for i in CODE_MEMBERS[code]} == {camvid_id}
@@ -54,29 +55,29 @@ def test_camvid_gives_codes_for_training_and_its_own_ids_as_truth(tmp_path: Path
 def test_kitti_holds_out_every_eighth_frame(tmp_path: Path) -> None:
     for number in range(17):
         write_pair(tmp_path / "images", tmp_path / "labels", f"{number:06}_10", [[number % 19, 255, 33]])
-    assert [int(kitti.Kitti(tmp_path, "val")[i].codes[0, 0]) for i in range(3)] == [0, 8, 16]
-    train = kitti.Kitti(tmp_path, "train")
+    assert [int(KITTI.training_images(tmp_path, "val")[i].codes[0, 0]) for i in range(3)] == [0, 8, 16]
+    train = KITTI.training_images(tmp_path, "train")
     assert len(train) == 14 and train[0].codes.tolist() == [[1, IGNORE, IGNORE]]
 
 
 def test_a_missing_folder_and_a_missing_label_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"folder '.*images' is missing"):
-        kitti.Kitti(tmp_path, "train")
+        KITTI.training_images(tmp_path, "train")
     write_pair(tmp_path / "images", tmp_path / "labels", "000000_10", [[0]])
     (tmp_path / "labels/000000_10.png").unlink()
     with pytest.raises(InputError, match=r"has no label file '.*000000_10.png'"):
-        kitti.Kitti(tmp_path, "train")
+        KITTI.training_images(tmp_path, "train")
 
 
 def test_a_broken_image_and_a_colour_label_are_said(tmp_path: Path) -> None:
     write_pair(tmp_path / "images", tmp_path / "labels", "000000_10", [[0]])
     (tmp_path / "images/000000_10.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match="cannot be read"):
-        kitti.Kitti(tmp_path, "val")[0]
+        KITTI.training_images(tmp_path, "val")[0]
     write_pair(tmp_path / "images", tmp_path / "labels", "000000_10", [[0]])
     cv2.imwrite(str(tmp_path / "labels/000000_10.png"), np.zeros((2, 2, 3), np.uint8))
-    with pytest.raises(InputError, match=r"holds uint8 \[2, 2, 3\], expected one 8-bit channel"):
-        kitti.Kitti(tmp_path, "val")[0]
+    with pytest.raises(InputError, match=r"is of mode RGB, expected one 8-bit channel"):
+        KITTI.training_images(tmp_path, "val")[0]
 
 
 def test_every_vehicle_is_a_vehicle() -> None:
