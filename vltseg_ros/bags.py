@@ -40,6 +40,7 @@ SEQUENCE_TOPIC = "/sequence"
 METADATA_TOPIC = "/bag_metadata"
 LABELS_TOPIC = "/semantic/labels"
 OVERLAY_TOPIC = "/semantic/overlay/compressed"
+CONFIDENCE_TOPIC = "/semantic/confidence"
 
 _STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 _METADATA_VERSION: Literal[8] = 8  # the newest that Humble's rosbag2 reads: from 9 on the QoS is no longer text

@@ -16,8 +16,8 @@ from vltseg_ros import bag_messages, bags
 from vltseg_ros.frame_source import SourceFrame
 from vltseg_ros.ground_truth import CITYSCAPES_TRAIN_IDS
 from vltseg_ros.output_folder import OutputFolder
-from vltseg_ros.replay import PlayedFrame
 from vltseg_ros.replay_evaluation import ReplayEvaluation
+from vltseg_ros.replay_record import PlayedFrame
 
 SIZE = (32, 48)
 INTERVAL_NS = 100_000_000
