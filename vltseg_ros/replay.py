@@ -189,9 +189,7 @@ class Replay:
         return next((f"publishes {topic}" for topic in self._answers if self._ros.count_publishers(topic) == 0), "")
 
     def _publish(self, frame: SourceFrame) -> PlayedFrame:
-        played = PlayedFrame(
-            frame.name, frame.section, frame.stamp_ns, frame.time_ns, time.monotonic(), sequence=frame.sequence
-        )
+        played = PlayedFrame(frame.name, frame.section, frame.stamp_ns, frame.time_ns, time.monotonic(), sequence=frame.sequence)
         frames = self.result.frames
         frames.append(played)
         self._waiting[frame.stamp_ns].append(played)

@@ -40,6 +40,10 @@ class Flicker:
             self.num_changed += int(np.count_nonzero(still & (labels != last_labels)))
         self._last = (grey.astype(np.float32), labels)
 
+    def restart(self) -> None:
+        """Let the next frame begin: it does not follow the one before."""
+        self._last = None
+
     def merge(self, other: Flicker) -> None:
         """Add another sequence's counts."""
         self.num_still += other.num_still
