@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,7 +92,8 @@ def _print_outcome(outcome: BagOutcome) -> None:
     means = {**result.by_condition, result.total.name: result.pooled}
     for group in (*result.conditions, result.total) if len(result.conditions) > 1 else (result.total,):
         value, (low, high) = means[group.name]
-        miou = [f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})"] if result.has_truth else []
+        interval = "" if math.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})"
+        miou = [f"{100 * value:.1f}{interval}"] if result.has_truth else []
         counts = [str(count) for count in (group.num_frames, group.num_answered, group.num_late)]
         table.add_row(group.name, *miou, *counts, *(f"{ms:.0f} ms" for ms in summarise(group.latencies_ms)[:2]))
     console = Console()

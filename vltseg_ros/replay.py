@@ -137,6 +137,7 @@ class Replay:
         The sequence's clock stands at each frame's time until the next one. patience_s: as in `play`, for every frame.
         Raises NodeError also where ten frames in a row were waited for in vain.
         """
+        self._rate = 0.0
         with closing(prefetched(frames)) as ready:
             for frame in ready:
                 self._clock.set(frame.time_ns, 0.0)
@@ -289,7 +290,7 @@ class Replay:
         self._news.set()
 
     def _receipt_ns(self, frame: PlayedFrame, latency_s: float) -> int:
-        """When it came, on the sequence's clock."""
+        """When it came, on the sequence's clock; as it stands in a lossless replay, so that answers keep their order."""
         return frame.time_ns + round(latency_s * 1e9 * self._rate)
 
     def _on_diagnostics(self, message: Any) -> None:

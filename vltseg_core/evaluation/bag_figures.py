@@ -94,6 +94,7 @@ def group_figures(group: ResultGroup, classes: ClassTable) -> dict[str, Any]:
         iou = zip(classes.names, group.confusion.iou().tolist(), strict=True)
         figures["frames_evaluated"] = group.confusion.num_images
         figures["mean_iou_pooled"] = _number(group.mean_iou)
+        figures["interval_units"] = group.num_units
         figures["pixel_accuracy"] = _number(group.confusion.pixel_accuracy())
         figures["iou"] = {name: _number(value) for name, value in iou}
     if group.calibration.has_pixels:

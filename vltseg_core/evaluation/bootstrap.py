@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """95 % intervals of the mean IoU by bootstrap: what another drive of the same kind could have given.
 
-Frames of one drive look alike, so whole drives are drawn with replacement, not frames; where there is only one,
-contiguous blocks of its frames (Künsch, "The Jackknife and the Bootstrap for General Stationary Observations", 1989).
-Conditions are drawn each for itself: how much of a test is night is its design, not chance. With few drives (under
-about ten) the true uncertainty is wider than the interval says.
+Frames of one drive look alike, so whole drives are the units, not frames; where there is only one, contiguous blocks of
+its frames (Künsch, "The Jackknife and the Bootstrap for General Stationary Observations", 1989). Units get random
+weights of the flat Dirichlet distribution (Rubin, "The Bayesian Bootstrap", 1981): drawing whole units instead would leave
+a class that few drives show out of a third of the resamples and bias the mean. Conditions are weighted each for itself:
+how much of a test is night is its design, not chance. With few units (under about ten) the truth is wider than the
+interval says.
 
 U is the number of units (drives, or blocks), K the number of classes, R the number of resamples.
 """
@@ -32,7 +34,7 @@ NO_INTERVAL = Interval(float("nan"), float("nan"))
 
 
 class Resamples(NamedTuple):
-    """Pixel counts of every class in every resample, float64 [R, K]: hits, and the union of truth and prediction."""
+    """Weighted pixel counts of every class in every resample, float64 [R, K]."""
 
     hits: NDArray[np.float64]
     union: NDArray[np.float64]
@@ -41,22 +43,22 @@ class Resamples(NamedTuple):
     def mean_iou(self) -> NDArray[np.float64]:
         """Mean IoU of each resample over the classes that its truth shows, float64 [R]; NaN where it shows none."""
         seen = self.num_true > 0
-        iou = np.where(seen, self.hits / np.maximum(self.union, 1), 0.0)
+        iou = self.hits / np.where(seen, self.union, 1.0) * seen
         with np.errstate(invalid="ignore"):
             return np.asarray(iou.sum(axis=1) / seen.sum(axis=1))
 
 
 def resample(units: NDArray[np.int64], generator: np.random.Generator, num_resamples: int = NUM_RESAMPLES) -> Resamples:
-    """Draw U of the U units with replacement, `num_resamples` times.
+    """The units' pixels under random weights, `num_resamples` times.
 
     units: confusion matrices int64 [U, K, K + 1] as `ConfusionMatrix.counts`.
     """
     num_units = len(units)
-    drawn = generator.multinomial(num_units, np.full(num_units, 1 / num_units), num_resamples).astype(np.float64)  # [R, U]
+    weights = num_units * generator.dirichlet(np.ones(num_units), num_resamples)  # [R, U]
     hits = np.diagonal(units, axis1=1, axis2=2).astype(np.float64)  # [U, K]
     num_true = units.sum(axis=2).astype(np.float64)
     num_predicted = units[:, :, :-1].sum(axis=1).astype(np.float64)
-    return Resamples(drawn @ hits, drawn @ (num_true + num_predicted - hits), drawn @ num_true)
+    return Resamples(weights @ hits, weights @ (num_true + num_predicted - hits), weights @ num_true)
 
 
 def pool(strata: Sequence[Resamples]) -> Resamples:
