@@ -74,7 +74,7 @@ class ReplayRecord:
         """Each frame's timing at this speed of playing; the last frame takes the interval before it."""
         times_ns = [frame.time_ns for frame in self.frames]
         intervals_ms = [(later - earlier) / 1e6 / rate for earlier, later in zip(times_ns, times_ns[1:], strict=False)]
-        intervals_ms += intervals_ms[-1:] or [float("inf")]
+        intervals_ms += intervals_ms[-1:] or [float("nan")]
         return [
             FrameTiming(frame.latency_ms, frame.stamp_latency_ms, interval_ms, frame.refused)
             for frame, interval_ms in zip(self.frames, intervals_ms, strict=False)

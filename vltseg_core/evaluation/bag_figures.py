@@ -7,6 +7,7 @@ Shares, IoU and confidence are 0..1, times milliseconds; what is not known is nu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -135,13 +136,17 @@ def _number(value: float, digits: int = 4) -> float | None:
     return None if np.isnan(value) else round(value, digits)
 
 
+def _exact(values: Iterable[float]) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values]
+
+
 def _counts(sequence: SequenceResult) -> dict[str, Any]:
     return {
         "condition": sequence.condition,
         "sequence": sequence.sequence,
-        "latency_ms": [_number(timing.latency_ms, 3) for timing in sequence.timings],
-        "latency_from_stamp_ms": [_number(timing.stamp_latency_ms, 3) for timing in sequence.timings],
-        "interval_ms": [_number(timing.interval_ms, 3) for timing in sequence.timings],
+        "latency_ms": _exact(timing.latency_ms for timing in sequence.timings),
+        "latency_from_stamp_ms": _exact(timing.stamp_latency_ms for timing in sequence.timings),
+        "interval_ms": _exact(timing.interval_ms for timing in sequence.timings),
         "rejected": [index for index, timing in enumerate(sequence.timings) if timing.refused],
         "confusion_blocks": [{"images": block.num_images, "counts": block.counts.tolist()} for block in sequence.blocks],
         "confidence_pixels": sequence.calibration.num_pixels.tolist(),
