@@ -43,8 +43,15 @@ def start_evaluation(context: LaunchContext) -> list[ExecuteProcess]:
             command += [option] * (value.lower() in ("true", "1"))
         elif name != "bag" and value:
             command += [option, value]
-    # a terminal lets the evaluation show its progress
-    return [ExecuteProcess(cmd=[*command, "--", given["bag"]], output="screen", emulate_tty=True, on_exit=end_launch)]
+    return [
+        ExecuteProcess(
+            cmd=[*command, "--", given["bag"]],
+            output="screen",
+            emulate_tty=True,  # or there is no progress bar
+            sigterm_timeout="15",  # after Ctrl-C the node gets time to end in order
+            on_exit=end_launch,
+        )
+    ]
 
 
 def end_launch(event: ProcessExited, context: LaunchContext) -> EmitEvent:

@@ -22,6 +22,7 @@ from vltseg_core.evaluation.sequence_result import FrameTiming, ResultGroup, Seq
 from vltseg_core.labels import CITYSCAPES, ClassTable, SemanticClass
 
 FORMAT = 1
+_TIMING_COLUMNS = ("latency_ms", "latency_from_stamp_ms", "interval_ms")
 _COVERAGES = tuple(level / 255 for level in range(0, 256, 15))
 
 
@@ -140,6 +141,10 @@ def _exact(values: Iterable[float]) -> list[float | None]:
     return [None if np.isnan(value) else value for value in values]
 
 
+def _known(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
 def _counts(sequence: SequenceResult) -> dict[str, Any]:
     return {
         "condition": sequence.condition,
@@ -157,9 +162,8 @@ def _counts(sequence: SequenceResult) -> dict[str, Any]:
 
 
 def _sequence(counts: dict[str, Any], num_classes: int) -> SequenceResult:
-    columns = [[float("nan") if ms is None else ms for ms in counts[name]] for name in _TIMING_COLUMNS]
-    rejected = set(counts["rejected"])
-    timings = [FrameTiming(*row[:3], index in rejected) for index, row in enumerate(zip(*columns, strict=True))]
+    columns = zip(*(map(_known, counts[name]) for name in _TIMING_COLUMNS), strict=True)
+    timings = [FrameTiming(own, stamp, gap, index in counts["rejected"]) for index, (own, stamp, gap) in enumerate(columns)]
     result = SequenceResult(counts["condition"], counts["sequence"], timings)
     for entry in counts["confusion_blocks"]:
         block = ConfusionMatrix(num_classes)
@@ -171,6 +175,3 @@ def _sequence(counts: dict[str, Any], num_classes: int) -> SequenceResult:
     result.flicker = Flicker(*counts["flicker"])
     result.label_pixels += np.asarray(counts["label_pixels"], np.int64)
     return result
-
-
-_TIMING_COLUMNS = ("latency_ms", "latency_from_stamp_ms", "interval_ms")

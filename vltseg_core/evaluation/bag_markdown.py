@@ -17,7 +17,7 @@ _MIN_CONFIDENCES = (0.0, 0.25, 0.5, 0.75, 0.9)
 
 def render_markdown(result: BagResult) -> str:
     """The whole page."""
-    how = "lossless, frame by frame" if result.lossless else f"in real time x {result.rate:g}"
+    how = "frame by frame (lossless)" if result.lossless else f"at {result.rate:g} times real time"
     parts = [f"# {result.source}", "", f"Played {how}, min_confidence {result.min_confidence:g}."]
     if result.drawn:
         parts += ["", "**These scenes are drawn, not photographed.** They say nothing of a real road."]

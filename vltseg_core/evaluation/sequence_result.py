@@ -104,7 +104,10 @@ class ResultGroup:
 
     @property
     def num_dropped(self) -> int:
-        """Frames without a mask that nothing else is known of: a newer one overtook them, or they never arrived."""
+        """Frames without a mask that nothing else is known of: a newer one overtook them, or they never arrived.
+
+        Which frames a node rejected in real time is not known, only how many: they count here.
+        """
         return self.num_frames - self.num_answered - self.num_refused
 
     @property
