@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -59,10 +60,8 @@ def class_counts(files: FilesOnDisk, on_progress: OnProgress | None = None, *, n
     Reads the label files alone, once: the counts are kept in the cache folder for as long as no file changes.
     """
     kept = cache_folder() / "class_counts" / f"{_fingerprint(files)}.npy"
-    if kept.is_file():
-        counts = np.asarray(np.load(kept, allow_pickle=False), np.int64)
-        if counts.shape == (len(files), len(CODE_MEMBERS)):
-            return counts
+    if (known := _known_counts(kept, len(files))) is not None:
+        return known
     counts = _collect(files, _count_labels, on_progress, num_workers).counts
     kept.parent.mkdir(parents=True, exist_ok=True)
     beside = kept.with_suffix(f".{os.getpid()}.part")
@@ -70,6 +69,14 @@ def class_counts(files: FilesOnDisk, on_progress: OnProgress | None = None, *, n
         np.save(file, counts)
     beside.replace(kept)
     return counts
+
+
+def _known_counts(kept: Path, num_frames: int) -> NDArray[np.int64] | None:
+    try:
+        counts = np.asarray(np.load(kept, allow_pickle=False), np.int64)
+    except (OSError, ValueError, EOFError):  # not counted yet, or not whole: then they are counted again
+        return None
+    return counts if counts.shape == (num_frames, len(CODE_MEMBERS)) else None
 
 
 def _collect(
@@ -114,6 +121,6 @@ def _fingerprint(files: FilesOnDisk) -> str:
     """Of what the counts follow from: the data set, its label map, and every label file's path, size and time of change."""
     digest = hashlib.sha256(f"{_FORMAT} {files.data_set.name} {CODE_MEMBERS}".encode() + files.lookup.tobytes())
     for file in files.files:
-        status = os.stat(file.labels)
-        digest.update(f"{os.path.abspath(file.labels)} {status.st_size} {status.st_mtime_ns}\n".encode())
+        status = file.labels.stat() if file.labels.is_file() else None
+        digest.update(f"{file.labels.absolute()} {status and (status.st_size, status.st_mtime_ns)}\n".encode())
     return digest.hexdigest()[:32]
