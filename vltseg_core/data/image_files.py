@@ -2,7 +2,7 @@
 """Pictures and labels read from files, whole or not at all.
 
 The decoders' silence is no proof: some hand out a partly grey picture for a JPEG that was cut off, and Pillow reads a PNG
-with a damaged row. So the bytes are looked at first (under 2 % of the time of decoding, benchmarks/data_reading.py).
+with a damaged row. So the bytes are looked at first (about 2 % of the time of reading, benchmarks/data_reading.py).
 """
 
 from __future__ import annotations

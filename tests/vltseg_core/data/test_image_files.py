@@ -43,6 +43,12 @@ def test_a_progressive_jpeg_is_whole_only_after_its_last_scan() -> None:
     assert "cut off" in damage(content[: content.rfind(b"\xff\xda")]) and "cut off" in damage(content[:-2])
 
 
+def test_the_end_of_an_embedded_preview_is_not_the_pictures() -> None:
+    content, preview = encoded(".jpg"), encoded(".jpg", cv2.IMWRITE_JPEG_QUALITY, 20)
+    with_preview = content[:2] + b"\xff\xe1" + (len(preview) + 2).to_bytes(2, "big") + preview + content[2:]
+    assert damage(with_preview) == "" and "cut off" in damage(with_preview[:-300])
+
+
 def test_a_jpeg_whose_end_was_never_written_is_cut_off() -> None:
     content = encoded(".jpg")
     assert "cut off" in damage(content[: len(content) // 2] + bytes(len(content) // 2))
