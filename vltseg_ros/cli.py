@@ -16,6 +16,7 @@ import typer
 
 from vltseg_core.errors import VltsegError
 from vltseg_ros.checkpoint_commands import convert, describe, fetch
+from vltseg_ros.data_command import data
 from vltseg_ros.segment_command import segment
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ app.command()(convert)
 app.command()(fetch)
 app.command()(segment)
 app.command()(describe)
+app.add_typer(data)
 
 
 class LabelSpaceName(str, Enum):

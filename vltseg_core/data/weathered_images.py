@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A data set under simulated weather: the same frames and labels, every picture changed, always in the same way."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage, LabelledImages
+from vltseg_core.data.weather import check_weather, simulate_weather
+
+
+class WeatheredImages:
+    """Images in one weather at one severity; the chance in frame i follows from (seed, i), the same at every severity.
+
+    The images' own depth is used where they have one. ConfigurationError for an unknown condition or severity.
+    """
+
+    def __init__(self, images: LabelledImages, condition: str, severity: int, *, seed: int = 0) -> None:
+        check_weather(condition, severity)
+        self._images, self._condition, self._severity, self._seed = images, condition, severity, seed
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> LabelledImage:
+        labelled = self._images[index]
+        rng = np.random.default_rng((self._seed, index))
+        image = simulate_weather(labelled.image, self._condition, severity=self._severity, rng=rng, depth_m=labelled.depth_m)
+        return labelled._replace(image=image)
+
+
+def weathered(evaluation_set: EvaluationSet, condition: str, severity: int, *, seed: int = 0) -> EvaluationSet:
+    """What to measure on, in simulated weather: each image's condition is then its name and severity, like `fog 3`."""
+    images = WeatheredImages(evaluation_set.images, condition, severity, seed=seed)
+    conditions = (f"{condition} {severity}",) * len(images)
+    return evaluation_set._replace(images=images, conditions=conditions)
