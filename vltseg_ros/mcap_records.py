@@ -150,7 +150,7 @@ def chunk_of(file: BinaryIO, record: Record) -> Chunk:
     compression = head.text()
     packed_bytes = head.number(8)
     packed = record.content + 40 + len(compression.encode())
-    if max(size, packed_bytes) > MAX_MESSAGE_BYTES or packed + packed_bytes > record.end:
+    if max(size, packed_bytes) > MAX_MESSAGE_BYTES or packed + packed_bytes != record.end:
         raise Damage(f"a chunk says that it has {packed_bytes} bytes, {size} unpacked")
     available = min(packed_bytes, record.content + record.available - packed)
     return Chunk(start_ns, end_ns, size, checksum, compression, packed, available, cut=available < packed_bytes)

@@ -119,8 +119,7 @@ class McapStorage:
                 yield section
             position = record.end
             if record.available < record.length:
-                self._lose(place, "the file is cut off here")
-                return
+                position = self._resume_behind(place, Damage("the file is cut off here"))
         if position is not None:
             self._lose(position, "the file is cut off here")
 
@@ -185,8 +184,7 @@ class McapStorage:
     def _resume_behind(self, place: int, damage: Damage) -> int | None:
         """Where the next chunk begins by the index; None without one."""
         resumed = next((offset for offset in self._chunk_offsets if offset > place), None)
-        ending = "nothing behind it can be found" if resumed is None else f"reading went on at byte {resumed}"
-        self._lose(place, f"{damage}; {ending}")
+        self._lose(place, str(damage) if resumed is None else f"{damage}; reading went on at byte {resumed}")
         return resumed
 
     def _lose(self, place: int, reason: str) -> None:
@@ -250,7 +248,8 @@ class McapStorage:
         by_channel = Fields(fields.block())
         counts: Counter[int] = Counter()
         for _ in range(min(_MAX_CHANNELS, (len(content) - 46) // 10)):
-            counts[by_channel.number(2)] = by_channel.number(8)
+            channel_id, num_messages = by_channel.number(2), by_channel.number(8)
+            counts[channel_id] = num_messages
         if sum(counts.values()):
             self.start_ns, self.end_ns = start_ns, end_ns
         return counts
