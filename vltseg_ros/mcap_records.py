@@ -14,9 +14,9 @@ from lz4.frame import LZ4FrameDecompressor
 from vltseg_ros.bag_storage import MAX_MESSAGE_BYTES
 
 if sys.version_info >= (3, 14):
-    from compression import zstd
+    from compression import zstd as zstd
 else:
-    from backports import zstd
+    from backports import zstd as zstd
 
 MAGIC = b"\x89MCAP0\r\n"
 PREFIX_BYTES = 9
@@ -157,8 +157,11 @@ def chunk_of(file: BinaryIO, record: Record) -> Chunk:
 
 
 class _Decompressor(Protocol):
-    eof: bool
-    needs_input: bool
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
 
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 

@@ -218,11 +218,12 @@ class McapStorage:
 
     def _summary_bounds(self) -> tuple[int, int]:
         footer = self._size - FOOTER_BYTES
-        if footer < len(MAGIC):
-            raise Damage("it is cut off")
+        self._file.seek(max(0, self._size - len(MAGIC)))
+        if footer < len(MAGIC) or self._file.read() != MAGIC:
+            raise Damage("its end is cut off")
         record = record_in(self._file, footer, self._size)
         if record.opcode != Opcode.FOOTER or record.length != 20:
-            raise Damage("it is cut off")
+            raise Damage("its footer is damaged")
         fields = Fields(content_of(self._file, record, 20))
         start, _, checksum = fields.number(8), fields.number(8), fields.number(4)
         if start == 0:
