@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from vltseg_core.errors import VltsegError
+from vltseg_ros.bag_command import bag
 from vltseg_ros.checkpoint_commands import convert, describe, fetch
 from vltseg_ros.data_command import data
 from vltseg_ros.segment_command import segment
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 
 
+app.add_typer(bag, name="bag")
 app.command()(convert)
 app.command()(fetch)
 app.command()(segment)

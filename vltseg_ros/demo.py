@@ -187,7 +187,7 @@ def _report(
         machine=(*describe_machine(), ("ROS 2", ros)),
         pictures=tuple(evaluation.pictures),
         files=tuple(files),
-        remarks=_remarks(record, evaluation),
+        remarks=(*_remarks(record, evaluation), *(f"Lost from the input: {loss}." for loss in source.losses)),
     )
 
 

@@ -20,7 +20,7 @@ from vltseg_core.evaluation.report import Panel, PictureRow, SectionResult
 from vltseg_core.evaluation.video import VideoWriter
 from vltseg_core.labels import CITYSCAPES
 from vltseg_ros import bag_messages, bags
-from vltseg_ros.demo_bag import FRAME_ID
+from vltseg_ros.bag_frames import FRAME_ID
 from vltseg_ros.frame_source import FrameSource, SourceFrame
 from vltseg_ros.ground_truth import CITYSCAPES_TRAIN_IDS, LabelFolder
 from vltseg_ros.output_folder import OutputFolder
@@ -50,7 +50,7 @@ class ReplayEvaluation:
         self.sections: dict[str, SectionResult] = {}
         self.pictures: list[PictureRow] = []
         self.unreadable: list[str] = []
-        self.space = truth_folder.space if truth_folder is not None else CITYSCAPES_TRAIN_IDS
+        self.space = truth_folder.space if truth_folder is not None else source.label_space
         self._folder = folder
         self._source = source
         self._played = played
