@@ -59,7 +59,7 @@ class EvaluationSet(NamedTuple):
 
     to_truth_classes: lookup uint8 [256] from a predicted train id to the ground truth's classes.
     frame_names: a name for each image. conditions: each image's weather or light, empty where the data set says none.
-    mean_over: the classes that a mean is taken over, empty for all (SYNTHIA shows 16 of the 19).
+    mean_classes: names of the classes that a mean is taken over, empty for all (SYNTHIA shows 16 of the 19).
     """
 
     images: LabelledImages
@@ -67,7 +67,7 @@ class EvaluationSet(NamedTuple):
     to_truth_classes: NDArray[np.uint8]
     frame_names: tuple[str, ...]
     conditions: tuple[str, ...] = ()
-    mean_over: tuple[str, ...] = ()
+    mean_classes: tuple[str, ...] = ()
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
