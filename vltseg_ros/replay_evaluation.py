@@ -15,8 +15,9 @@ from PIL import Image
 
 from vltseg_core.errors import InputError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
+from vltseg_core.evaluation.html_page import Panel, PictureRow
 from vltseg_core.evaluation.overlay import blend, side_by_side, with_caption, with_legend
-from vltseg_core.evaluation.report import Panel, PictureRow, SectionResult
+from vltseg_core.evaluation.report import SectionResult
 from vltseg_core.evaluation.video import VideoWriter
 from vltseg_core.labels import CITYSCAPES
 from vltseg_core.prefetch import prefetched

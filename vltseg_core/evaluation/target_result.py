@@ -16,9 +16,9 @@ from vltseg_core.evaluation.frame_scores import FrameScores
 
 
 class FrameResult(NamedTuple):
-    """One judged frame. index: its number in the data set. mean_iou: over the classes that its truth shows, 0..1."""
+    """One judged frame. number: its place in the data set. mean_iou: over the classes that its truth shows, 0..1."""
 
-    index: int
+    number: int
     name: str
     condition: str
     mean_iou: float

@@ -149,9 +149,10 @@ class Segmenter:
         for image in images:
             _check_image(image)
             batch = torch.from_numpy(np.stack([image])).to(self._device).permute(0, 3, 1, 2)
-            similarity = self._network(self._prepare(batch, self._input_size or image.shape[:2]), with_score_map=True).score_map
+            size = (image.shape[0], image.shape[1])
+            similarity = self._network(self._prepare(batch, self._input_size or size), with_score_map=True).score_map
             assert similarity is not None  # there is pixel_text
-            logits = F.interpolate(similarity.float() / pixel_text.temperature, size=image.shape[:2], mode="bilinear")
+            logits = F.interpolate(similarity.float() / pixel_text.temperature, size=size, mode="bilinear")
             matches += _labelled(logits.softmax(1))
         return matches
 
