@@ -65,20 +65,21 @@ def grouped_bar_chart(rows: Sequence[tuple[str, Sequence[float]]], label: str) -
 
 
 def line_chart(ticks: Sequence[str], series: Sequence[tuple[int, Sequence[float]]], label: str) -> str:
-    """Lines over evenly spaced ticks, values of 0 to 1 on an axis in percent from 0; NaN leaves a gap.
+    """Lines over evenly spaced ticks, values of 0 to 1 on an axis in percent; NaN leaves a gap.
 
-    series: number of the colour, and a value for each tick.
+    series: number of the colour, and a value for each tick. The axis spans the values' tens, and need not begin at 0.
     """
-    known = [value for _, values in series for value in values if not np.isnan(value)]
-    top = min(1.0, np.ceil(10 * max(known, default=1.0) + 1e-9) / 10)
+    known = [value for _, values in series for value in values if not np.isnan(value)] or [0.0, 1.0]
+    bottom = np.floor(10 * min(known) + 1e-9) / 10
+    top = max(bottom + 0.1, np.ceil(10 * max(known) - 1e-9) / 10)
     width = max(len(ticks) - 1, 1)
     axis, shapes = [], []
     for share in (0.0, 0.5, 1.0):
         y_px = _PLOT_PX * (1 - share)
-        axis.append(f'<span style="top:{y_px:g}px">{100 * top * share:g} %</span>')
+        axis.append(f'<span style="top:{y_px:g}px">{100 * (bottom + (top - bottom) * share):g} %</span>')
         shapes.append(_line(0, y_px, width, y_px, "var(--grid)", 1))
     for colour, values in series:
-        points = [(x, _PLOT_PX * (1 - value / top)) for x, value in enumerate(values) if not np.isnan(value)]
+        points = [(x, _PLOT_PX * (top - value) / (top - bottom)) for x, value in enumerate(values) if not np.isnan(value)]
         for (x1, y1), (x2, y2) in zip(points[:-1], points[1:], strict=True):
             if x2 == x1 + 1:
                 shapes.append(_line(x1, y1, x2, y2, _series_colour(colour), 2))

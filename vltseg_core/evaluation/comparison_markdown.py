@@ -54,7 +54,7 @@ def _condition_table(comparison: Comparison, title: str) -> str:
         [
             name,
             percent(m.result.mean_iou),
-            *([percent(m.result.mean_of_conditions)] if conditions else []),
+            *([percent(m.result.mean_of_conditions)] if len(conditions) > 1 else []),
             *(percent(m.result.condition_mean_iou(condition)) for condition in conditions),
             f"{m.result.pooled.num_images} of {m.result.num_frames}",
             f"{m.result.seconds_per_frame:.3f}",
@@ -62,7 +62,7 @@ def _condition_table(comparison: Comparison, title: str) -> str:
         ]
         for name, m in plain
     ]
-    means = ["mean of conditions"] if conditions else []
+    means = ["mean of conditions"] if len(conditions) > 1 else []
     return markdown_table(["network", "pooled", *means, *conditions, "frames", "s a frame", "protocol"], rows)
 
 

@@ -61,7 +61,7 @@ def _target(comparison: Comparison, title: str) -> dict[str, Any]:
     return {
         "title": title,
         "measurements": present,
-        "has_conditions": len(conditions) > 0,
+        "has_conditions": len(conditions) > 1,
         "mean_classes": first.mean_classes,
         "condition_chart": Markup(_bars(rows, f"mean IoU on {title} by condition")) if len(rows) > 1 else "",
         "condition_numbers": [number for number in comparison.published(title) if number.condition],
