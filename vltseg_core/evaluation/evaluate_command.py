@@ -132,6 +132,7 @@ def _progress_bar(processes: Processes) -> Progress | nullcontext[None]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        console=Console(stderr=True),
     )
 
 
