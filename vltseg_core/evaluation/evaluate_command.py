@@ -19,7 +19,7 @@ from vltseg_core.errors import ConfigurationError, InputError
 from vltseg_core.evaluation.comparison import RESULTS_FILE, Comparison, joined_comparison
 from vltseg_core.evaluation.comparison_markdown import render_markdown, summary_cells
 from vltseg_core.evaluation.comparison_page import render_comparison
-from vltseg_core.evaluation.evaluation_run import EvaluationSettings, run_evaluation
+from vltseg_core.evaluation.evaluation_run import EvaluationSettings, claim, run_evaluation
 from vltseg_core.evaluation.processes import Processes, joined
 from vltseg_core.evaluation.protocol import PUBLISHED_SIZE, Protocol
 from vltseg_core.evaluation.targets import NUM_DEMO_IMAGES, SYNTHIA_CLASSES, parse_target, parse_weather, with_mean_over
@@ -47,7 +47,9 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigurationError("give --checkpoint and --target to evaluate, or --compare with results of earlier evaluations")
     settings = _settings(options)
     with joined() as processes:
-        comparison: Comparison | None = None
+        if processes.is_first:
+            claim(settings)
+        processes.gather(None)
         try:
             with _progress_bar(processes) as bar:
                 comparison = run_evaluation(settings, _progress_of(bar), processes)

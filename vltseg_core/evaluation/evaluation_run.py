@@ -63,15 +63,10 @@ class EvaluationSettings:
 
 
 def run_evaluation(settings: EvaluationSettings, progress_of: ProgressOf, processes: Processes = ALONE) -> Comparison:
-    """Evaluate every checkpoint on every target, plain and in each weather; what the folder holds already is not redone.
+    """Evaluate every checkpoint on every target, plain and in each weather, in the folder that `claim` made ours.
 
-    Raises VltsegError with one sentence for input that cannot be used, and for a folder of other files or settings.
+    What the folder holds already is not redone. Raises VltsegError with one sentence for input that cannot be used.
     """
-    for checkpoint in settings.checkpoints:
-        native.read_header(weights_path(checkpoint))
-    if processes.is_first:
-        claim(settings)
-    processes.gather(None)
     taken: set[str] = set()
     checkpoints = []
     for checkpoint in settings.checkpoints:
@@ -125,7 +120,12 @@ def _measurement(
 
 
 def claim(settings: EvaluationSettings) -> None:
-    """Make the folder ours, or make sure that what is in it came from the same settings; InputError where it did not."""
+    """Make the folder ours, or make sure that what is in it came from the same settings.
+
+    Raises InputError where it did not, and, before anything is made, CheckpointError for weights that cannot be used.
+    """
+    for checkpoint in settings.checkpoints:
+        native.read_header(weights_path(checkpoint))
     output, marker = settings.output, settings.output / MARKER
     described = json.dumps(settings.described(), indent=1)
     if output.exists() and not output.is_dir():
