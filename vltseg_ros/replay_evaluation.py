@@ -15,16 +15,17 @@ from PIL import Image
 
 from vltseg_core.errors import InputError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
+from vltseg_core.evaluation.html_page import Panel, PictureRow
 from vltseg_core.evaluation.overlay import blend, side_by_side, with_caption, with_legend
-from vltseg_core.evaluation.report import Panel, PictureRow, SectionResult
+from vltseg_core.evaluation.report import SectionResult
 from vltseg_core.evaluation.video import VideoWriter
 from vltseg_core.labels import CITYSCAPES
+from vltseg_core.prefetch import prefetched
 from vltseg_ros import bag_messages, bags
 from vltseg_ros.bag_frames import FRAME_ID
 from vltseg_ros.frame_source import FrameSource, SourceFrame
 from vltseg_ros.ground_truth import CITYSCAPES_TRAIN_IDS, LabelFolder
 from vltseg_ros.output_folder import OutputFolder
-from vltseg_ros.prefetch import prefetched
 from vltseg_ros.replay import PlayedFrame
 
 OVERLAYS_PER_SECTION = 4

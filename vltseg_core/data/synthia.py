@@ -43,6 +43,8 @@ _VALUES = {
     "bicycle": 11,
 }
 _NEVER_SHOWN = ("terrain", "truck", "train")
+SHOWN_CLASSES = tuple(name for name in CITYSCAPES.names if name not in _NEVER_SHOWN)
+"""The 16 classes that its means are taken over."""
 
 
 def _files(root: Path, split: str) -> list[LabelledFile]:
@@ -75,7 +77,7 @@ SYNTHIA = DataSet(
     splits=("train", "val", "train_without_val"),
     label_map=LabelMap(
         lookup({value: CITYSCAPES.names.index(name) for name, value in _VALUES.items()}),
-        mean_classes=tuple(name for name in CITYSCAPES.names if name not in _NEVER_SHOWN),
+        mean_classes=SHOWN_CLASSES,
     ),
     num_published={"train": 9400},
     read_labels=_read_labels,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage, LabelledImages
+from vltseg_core.data.labelled_images import LabelledImage, LabelledImages
 from vltseg_core.data.weather import check_weather, simulate_weather
 
 
@@ -27,10 +27,3 @@ class WeatheredImages:
         rng = np.random.default_rng((self._seed, index))
         image = simulate_weather(labelled.image, self._condition, severity=self._severity, rng=rng, depth_m=labelled.depth_m)
         return labelled._replace(image=image)
-
-
-def weathered(evaluation_set: EvaluationSet, condition: str, severity: int, *, seed: int = 0) -> EvaluationSet:
-    """What to measure on, in simulated weather: each image's condition is then its name and severity, like `fog 3`."""
-    images = WeatheredImages(evaluation_set.images, condition, severity, seed=seed)
-    conditions = (f"{condition} {severity}",) * len(images)
-    return evaluation_set._replace(images=images, conditions=conditions)

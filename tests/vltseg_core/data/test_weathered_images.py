@@ -9,7 +9,7 @@ import pytest
 from vltseg_core.data import demo_images
 from vltseg_core.data.labelled_images import LabelledImage
 from vltseg_core.data.weather import simulate_weather
-from vltseg_core.data.weathered_images import WeatheredImages, weathered
+from vltseg_core.data.weathered_images import WeatheredImages
 from vltseg_core.errors import ConfigurationError
 
 CLEAR = demo_images.DemoImages(2, image_size=(60, 80))
@@ -35,13 +35,6 @@ def test_each_severity_takes_every_frame_further(condition: str) -> None:
     clear = CLEAR[0].image.astype(int)
     change = [np.abs(WeatheredImages(CLEAR, condition, severity)[0].image - clear).mean() for severity in range(1, 6)]
     assert (np.diff(change) > 0).all()
-
-
-def test_an_evaluation_set_keeps_everything_but_its_pictures_and_conditions() -> None:
-    clear = demo_images.evaluation_set("clear", 2)
-    snowy = weathered(clear, "snow", 2)
-    assert snowy.conditions == ("snow 2", "snow 2") and snowy.frame_names == clear.frame_names
-    assert snowy.class_names == clear.class_names and isinstance(snowy.images, WeatheredImages)
 
 
 def test_weather_that_there_is_not_is_refused_before_the_first_frame() -> None:
