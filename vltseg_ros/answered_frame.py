@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vltseg_core.evaluation.confusion import ConfusionMatrix
+from vltseg_core.evaluation.html_page import Panel, PictureRow
 from vltseg_core.evaluation.overlay import blend, side_by_side, with_caption, with_legend
-from vltseg_core.evaluation.report import Panel, PictureRow
 from vltseg_core.labels import CITYSCAPES
 from vltseg_ros.frame_source import SourceFrame
 from vltseg_ros.ground_truth import CITYSCAPES_TRAIN_IDS, LabelSpace

@@ -84,8 +84,7 @@ class LabelledFrames:
         pace = f"frame numbers at {numbers_hz:g} Hz" if numbers_hz else f"{rate_hz:g} Hz, the files tell no times"
         if naming is not None and numbers_hz is None:
             pace = f"{rate_hz:g} Hz, as asked for"
-        classes = labelled.truth_classes
-        space_name = CITYSCAPES_TRAIN_IDS.name if classes == CITYSCAPES else classes.name
+        space_name = CITYSCAPES_TRAIN_IDS.name if truth.class_names == CITYSCAPES.names else labelled.name
         self.entries = {
             "vltseg.data_set": labelled.name,
             "vltseg.credit": labelled.credit,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vltseg_core.evaluation.report import PictureRow
+from vltseg_core.evaluation.html_page import PictureRow
 from vltseg_core.evaluation.sequence_result import SequenceResult
 from vltseg_core.labels import IGNORE
 from vltseg_ros.answered_frame import AnsweredFrame, save_row

@@ -31,6 +31,15 @@ class BagTopic(NamedTuple):
     num_messages: int
 
 
+class Losses(list[str]):
+    """Sentences of what could not be read, each once however often it is met."""
+
+    def add(self, sentence: str) -> None:
+        """Append it unless it is there."""
+        if sentence not in self:
+            self.append(sentence)
+
+
 class BagStorage(Protocol):
     """One storage file, of which everything readable is read.
 
@@ -43,7 +52,7 @@ class BagStorage(Protocol):
     entries: dict[str, str]
     start_ns: int | None
     end_ns: int | None
-    losses: list[str]
+    losses: Losses
 
     def __init__(self, path: Path) -> None:
         """Open it; raises InputError where nothing can be read."""
@@ -56,15 +65,6 @@ class BagStorage(Protocol):
     def close(self) -> None:
         """Close the file."""
         ...
-
-
-class Losses(list[str]):
-    """Sentences of what could not be read, each once however often it is met."""
-
-    def add(self, sentence: str) -> None:
-        """Append it unless it is there."""
-        if sentence not in self:
-            self.append(sentence)
 
 
 def metadata_of(text: str) -> dict[str, object]:

@@ -15,6 +15,7 @@ import typer
 from vltseg_core.errors import VltsegError
 from vltseg_ros.bag_command import bag
 from vltseg_ros.checkpoint_commands import convert, describe, fetch
+from vltseg_ros.data_command import data
 from vltseg_ros.evaluate_bag_command import evaluate_bag
 from vltseg_ros.replay_command import LabelSpaceName, positive, run_with_progress
 from vltseg_ros.segment_command import segment
@@ -37,6 +38,7 @@ app.command()(fetch)
 app.command()(segment)
 app.command()(describe)
 app.command()(evaluate_bag)
+app.add_typer(data)
 
 
 def main() -> None:

@@ -14,9 +14,9 @@ from lz4.frame import LZ4FrameDecompressor
 from vltseg_ros.bag_storage import MAX_MESSAGE_BYTES
 
 if sys.version_info >= (3, 14):
-    from compression import zstd
+    from compression import zstd as zstd
 else:
-    from backports import zstd
+    from backports import zstd as zstd
 
 MAGIC = b"\x89MCAP0\r\n"
 PREFIX_BYTES = 9
@@ -150,15 +150,18 @@ def chunk_of(file: BinaryIO, record: Record) -> Chunk:
     compression = head.text()
     packed_bytes = head.number(8)
     packed = record.content + 40 + len(compression.encode())
-    if max(size, packed_bytes) > MAX_MESSAGE_BYTES or packed + packed_bytes > record.end:
+    if max(size, packed_bytes) > MAX_MESSAGE_BYTES or packed + packed_bytes != record.end:
         raise Damage(f"a chunk says that it has {packed_bytes} bytes, {size} unpacked")
     available = min(packed_bytes, record.content + record.available - packed)
     return Chunk(start_ns, end_ns, size, checksum, compression, packed, available, cut=available < packed_bytes)
 
 
 class _Decompressor(Protocol):
-    eof: bool
-    needs_input: bool
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
 
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 

@@ -119,8 +119,7 @@ class McapStorage:
                 yield section
             position = record.end
             if record.available < record.length:
-                self._lose(place, "the file is cut off here")
-                return
+                position = self._resume_behind(place, Damage("the file is cut off here"))
         if position is not None:
             self._lose(position, "the file is cut off here")
 
@@ -185,8 +184,7 @@ class McapStorage:
     def _resume_behind(self, place: int, damage: Damage) -> int | None:
         """Where the next chunk begins by the index; None without one."""
         resumed = next((offset for offset in self._chunk_offsets if offset > place), None)
-        ending = "nothing behind it can be found" if resumed is None else f"reading went on at byte {resumed}"
-        self._lose(place, f"{damage}; {ending}")
+        self._lose(place, str(damage) if resumed is None else f"{damage}; reading went on at byte {resumed}")
         return resumed
 
     def _lose(self, place: int, reason: str) -> None:
@@ -220,11 +218,12 @@ class McapStorage:
 
     def _summary_bounds(self) -> tuple[int, int]:
         footer = self._size - FOOTER_BYTES
-        if footer < len(MAGIC):
-            raise Damage("it is cut off")
+        self._file.seek(max(0, self._size - len(MAGIC)))
+        if footer < len(MAGIC) or self._file.read() != MAGIC:
+            raise Damage("its end is cut off")
         record = record_in(self._file, footer, self._size)
         if record.opcode != Opcode.FOOTER or record.length != 20:
-            raise Damage("it is cut off")
+            raise Damage("its footer is damaged")
         fields = Fields(content_of(self._file, record, 20))
         start, _, checksum = fields.number(8), fields.number(8), fields.number(4)
         if start == 0:
@@ -250,7 +249,8 @@ class McapStorage:
         by_channel = Fields(fields.block())
         counts: Counter[int] = Counter()
         for _ in range(min(_MAX_CHANNELS, (len(content) - 46) // 10)):
-            counts[by_channel.number(2)] = by_channel.number(8)
+            channel_id, num_messages = by_channel.number(2), by_channel.number(8)
+            counts[channel_id] = num_messages
         if sum(counts.values()):
             self.start_ns, self.end_ns = start_ns, end_ns
         return counts

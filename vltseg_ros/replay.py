@@ -24,10 +24,10 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
+from vltseg_core.prefetch import prefetched
 from vltseg_ros import bag_messages, bags
 from vltseg_ros.frame_source import SourceFrame
 from vltseg_ros.node_process import NodeError, NodeProcess
-from vltseg_ros.prefetch import prefetched
 from vltseg_ros.replay_record import PlayedFrame, ReplayRecord, num_refused
 from vltseg_ros.serialised_images import MESSAGE_CLASSES
 from vltseg_ros.sim_clock import SimClock

@@ -13,17 +13,18 @@ from PIL import Image
 
 from vltseg_core.errors import InputError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
+from vltseg_core.evaluation.html_page import PictureRow
 from vltseg_core.evaluation.overlay import blend, side_by_side, with_caption
-from vltseg_core.evaluation.report import PictureRow, SectionResult
+from vltseg_core.evaluation.report import SectionResult
 from vltseg_core.evaluation.video import VideoWriter
 from vltseg_core.labels import CITYSCAPES
+from vltseg_core.prefetch import prefetched
 from vltseg_ros import bag_messages, bags
 from vltseg_ros.answered_frame import AnsweredFrame, save_row
 from vltseg_ros.bag_frames import FRAME_ID
 from vltseg_ros.frame_source import FrameSource, SourceFrame
 from vltseg_ros.ground_truth import LabelFolder
 from vltseg_ros.output_folder import OutputFolder
-from vltseg_ros.prefetch import prefetched
 from vltseg_ros.recorded_answers import RecordedAnswer, RecordedAnswers
 from vltseg_ros.replay_record import PlayedFrame
 

@@ -15,7 +15,8 @@ _SQLITE_MAGIC = b"SQLite format 3\0"
 _NUM_SINGLE_STEPS = 64
 """So many rows are tried one by one behind a damaged one before the steps grow."""
 _LAST_ROW = 2**62
-_COLUMNS = f"SELECT id, topic_id, timestamp, data FROM messages WHERE length(data) <= {MAX_MESSAGE_BYTES}"
+_SOUND = f"typeof(timestamp) = 'integer' AND typeof(data) = 'blob' AND length(data) <= {MAX_MESSAGE_BYTES}"
+_COLUMNS = f"SELECT id, topic_id, timestamp, data FROM messages WHERE {_SOUND}"
 _Row = tuple[int, int, int, bytes]
 
 
@@ -72,7 +73,7 @@ class SqliteStorage:
         return entries_of(metadata_of(str(row[0]))) if row else {}
 
     def _count(self) -> list[BagTopic]:
-        query = "SELECT topic_id, count(*), min(timestamp), max(timestamp) FROM messages GROUP BY topic_id"
+        query = f"SELECT topic_id, count(*), min(timestamp), max(timestamp) FROM messages WHERE {_SOUND} GROUP BY topic_id"
         counts: Counter[int] = Counter()
         times: list[int] = []
         try:
