@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,7 +20,8 @@ from vltseg_core.errors import ConfigurationError, InputError
 from vltseg_core.evaluation.overlay import blend
 from vltseg_core.evaluation.video import VideoWriter
 from vltseg_core.runtime import Segmentation, Segmenter
-from vltseg_ros.image_sources import VideoSource, open_source
+from vltseg_ros.image_sources import VideoSource, read_upright
+from vltseg_ros.result_names import named_inputs
 
 KINDS = ("labels", "colour", "overlay", "confidence", "score-map")
 """What can be written of each picture."""
@@ -61,31 +61,36 @@ def segment_files(settings: SegmentSettings, progress: Progress) -> int:
     Pictures whose results are there already, from the same settings, are passed over, so that a run that was stopped
     goes on. Raises VltsegError with one sentence for input that cannot be read, and for a folder of other results.
     """
-    sources = [open_source(given) for given in settings.inputs]
+    inputs = named_inputs(settings.inputs, settings.output)
     segmenter = Segmenter.load(
         settings.checkpoint, device=settings.device, window_px=settings.window_px, whole_masks=settings.whole_masks
     )
     _claim(settings, segmenter)
-    total = sum(source.num_frames or 0 for source in sources) or None
-    task = progress.add_task("Segmenting", total=total)
+    total = len(inputs.images) + sum(source.num_frames or 0 for source in inputs.streams.values())
+    task = progress.add_task("Segmenting", total=total or None)
     num_pictures = 0
-    for given, source in zip(settings.inputs, sources, strict=True):
-        prefix = f"{Path(given).stem}_" if isinstance(source, VideoSource) or len(sources) > 1 else ""
-        with ExitStack() as stack:
-            video = None
-            if isinstance(source, VideoSource) and "overlay" in settings.kinds:
-                video = stack.enter_context(VideoWriter(settings.output / f"{prefix}overlay.mp4", source.frame_rate_hz))
-            pictures = (_Picture(prefix + frame.name, source.picture(frame)) for frame in source.frames())
-            while batch := list(islice(pictures, settings.batch_size)):
-                batch_to_do = [p for p in batch if video is not None or not _is_done(settings, p.name)]
-                results = segmenter.segment([picture.image for picture in batch_to_do])
-                for picture, result in zip(batch_to_do, results, strict=True):
-                    for kind, pixels in _rendered(segmenter, picture.image, result, settings.kinds):
-                        _write_png(pixels, settings.output / kind / f"{picture.name}.png")
-                        if kind == "overlay" and video is not None:
-                            video.add(pixels)
-                num_pictures += len(batch)
-                progress.update(task, advance=len(batch))
+
+    def segment(pictures: Iterator[_Picture], video: VideoWriter | None = None) -> None:
+        nonlocal num_pictures
+        while batch := list(islice(pictures, settings.batch_size)):
+            batch_to_do = [p for p in batch if video is not None or not _is_done(settings, p.name)]
+            results = segmenter.segment([picture.image for picture in batch_to_do])
+            for picture, result in zip(batch_to_do, results, strict=True):
+                for kind, pixels in _rendered(segmenter, picture.image, result, settings.kinds):
+                    _write_png(pixels, settings.output / kind / f"{picture.name}.png")
+                    if kind == "overlay" and video is not None:
+                        video.add(pixels)
+            num_pictures += len(batch)
+            progress.update(task, advance=len(batch))
+
+    segment(_Picture(name, read_upright(path)) for path, name in inputs.images.items())
+    for prefix, source in inputs.streams.items():
+        pictures = (_Picture(prefix + frame.name, source.picture(frame)) for frame in source.frames())
+        if isinstance(source, VideoSource) and "overlay" in settings.kinds:
+            with VideoWriter(settings.output / f"{prefix}overlay.mp4", source.frame_rate_hz) as video:
+                segment(pictures, video)
+        else:
+            segment(pictures)
     return num_pictures
 
 
