@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import signal
 import sys
 from enum import Enum
@@ -18,6 +17,7 @@ from vltseg_core.errors import VltsegError
 from vltseg_ros.bag_command import bag
 from vltseg_ros.checkpoint_commands import convert, describe, fetch
 from vltseg_ros.data_command import data
+from vltseg_ros.image_size_option import parsed_image_size
 from vltseg_ros.segment_command import segment
 
 if TYPE_CHECKING:
@@ -96,13 +96,6 @@ def vltseg(
     """Semantic segmentation of driving scenes: camera topic in, masks out."""
 
 
-def _image_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not match or not all(16 <= int(side) <= 8192 for side in match.groups()):
-        raise typer.BadParameter(f"'{text}' is no size: give WIDTHxHEIGHT in pixels, 16 to 8192 each, like 480x360")
-    return int(match[2]), int(match[1])
-
-
 def _positive(value: float | None) -> float | None:
     if value is not None and not 0 < value < float("inf"):
         raise typer.BadParameter(f"{value} is not a number above 0")
@@ -142,7 +135,7 @@ def demo(
     """
     if labels is not None and own_input is None:
         raise typer.BadParameter("--labels belongs to --input: drawn scenes bring their own ground truth")
-    size = _image_size(image_size)
+    size = parsed_image_size(image_size)
     from vltseg_ros.ros_installation import require_ros
 
     require_ros()
