@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vltseg_ros.image_size_option import parsed_image_size
 from vltseg_ros.progress_bar import progress_bar
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ def convert(
     output: Annotated[Path, typer.Option("-o", "--output", help="Weights file to write (.safetensors).")],
 ) -> None:
     """Turn a published checkpoint into a weights file that the node loads."""
+    if output.suffix != ".safetensors" or output.resolve() == checkpoint.resolve():
+        raise typer.BadParameter(f"'{output}' cannot be written to: give -o another file, one that ends in .safetensors")
     from vltseg_core.checkpoints import native, published
     from vltseg_core.checkpoints.published_models import trained_on
 
@@ -82,15 +85,13 @@ def describe(
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of an image in pixels.")] = "1024x1024",
 ) -> None:
     """Say what a network is made of and what it costs."""
+    image_size = parsed_image_size(size)
     from rich.console import Console
     from rich.table import Table
 
     from vltseg_core.runtime.describe import describe_network
 
-    width, separator, height = size.partition("x")
-    if not (separator and width.isdigit() and height.isdigit() and int(width) > 0 and int(height) > 0):
-        raise typer.BadParameter(f"'{size}' is no size: give WIDTHxHEIGHT, such as 1920x1080")
-    described = describe_network(network, (int(height), int(width)))
+    described = describe_network(network, image_size)
     table = Table("part", "parameters (million)", f"GFLOP at {size}")
     for part, num_parameters in described.cost.num_parameters.items():
         table.add_row(part, f"{num_parameters / 1e6:.2f}", f"{described.cost.flops[part] / 1e9:.1f}")

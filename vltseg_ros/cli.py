@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -17,6 +16,7 @@ from vltseg_ros.bag_command import bag
 from vltseg_ros.checkpoint_commands import convert, describe, fetch
 from vltseg_ros.data_command import data
 from vltseg_ros.evaluate_bag_command import evaluate_bag
+from vltseg_ros.image_size_option import parsed_image_size
 from vltseg_ros.replay_command import LabelSpaceName, positive, run_with_progress
 from vltseg_ros.segment_command import segment
 
@@ -88,13 +88,6 @@ def vltseg(
     """Semantic segmentation of driving scenes: camera topic in, masks out."""
 
 
-def _image_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not match or not all(16 <= int(side) <= 8192 for side in match.groups()):
-        raise typer.BadParameter(f"'{text}' is no size: give WIDTHxHEIGHT in pixels, 16 to 8192 each, like 480x360")
-    return int(match[2]), int(match[1])
-
-
 @app.command()
 def demo(
     own_input: Annotated[
@@ -128,7 +121,7 @@ def demo(
     """
     if labels is not None and own_input is None:
         raise typer.BadParameter("--labels belongs to --input: drawn scenes bring their own ground truth")
-    size = _image_size(image_size)
+    size = parsed_image_size(image_size)
     from vltseg_ros.ros_installation import require_ros
 
     require_ros()

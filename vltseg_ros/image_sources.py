@@ -146,12 +146,27 @@ def _image_files(candidates: list[Path], description: str, rate_hz: float | None
 
 
 def read_upright(path: Path) -> NDArray[np.uint8]:
-    """An image file as uint8 [H, W, 3] RGB, turned as its EXIF data says; raises InputError where it cannot be read."""
+    """An image file as uint8 [H, W, 3] RGB, turned as its EXIF data says.
+
+    16-bit grey is scaled, not clipped as Pillow does. Raises InputError where the file cannot be read, or has no known white.
+    """
     try:
         with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):
+                upright = Image.fromarray(_grey_8_bit(np.asarray(upright), path))
+            elif upright.mode == "F":
+                raise InputError(f"'{path}' holds floating-point values, whose white is unknown: save it with 8 or 16 bits")
+            return np.asarray(upright.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"'{path}' cannot be read as an image ({error}): remove or replace it") from error
+
+
+def _grey_8_bit(levels: NDArray[np.integer], path: Path) -> NDArray[np.uint8]:
+    """Grey of 16 bits, [H, W] of any integer type, in 8: 257 levels become one, so that white stays white."""
+    if levels.min() < 0 or levels.max() > 65535:
+        raise InputError(f"'{path}' has values from {levels.min()} to {levels.max()}, expected 0 to 65535: save it with 16 bits")
+    return np.asarray((levels.astype(np.int32) + 128) // 257, np.uint8)
 
 
 def _open_video(path: Path) -> av.container.InputContainer:

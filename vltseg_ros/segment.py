@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,7 +20,9 @@ from vltseg_core.errors import ConfigurationError, InputError
 from vltseg_core.evaluation.overlay import blend
 from vltseg_core.evaluation.video import VideoWriter
 from vltseg_core.runtime import Segmentation, Segmenter
-from vltseg_ros.image_sources import VideoSource, open_source
+from vltseg_ros.frame_source import FrameSource
+from vltseg_ros.image_sources import VideoSource, read_upright
+from vltseg_ros.result_names import named_inputs
 
 KINDS = ("labels", "colour", "overlay", "confidence", "score-map")
 """What can be written of each picture."""
@@ -48,45 +49,90 @@ class SegmentSettings:
         unknown = [kind for kind in self.kinds if kind not in KINDS]
         if unknown:
             raise ConfigurationError(f"unknown kind of result '{unknown[0]}': choose from {', '.join(KINDS)}")
+        if not self.kinds:
+            raise ConfigurationError(f"no kind of result is asked for: choose from {', '.join(KINDS)}")
+
+
+class SegmentOutcome(NamedTuple):
+    """num_pictures: those with results. unreadable: a sentence for each image file that was left out."""
+
+    num_pictures: int
+    unreadable: list[str]
 
 
 class _Picture(NamedTuple):
     name: str
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8] | None
+    """None where the results are there already."""
 
 
-def segment_files(settings: SegmentSettings, progress: Progress) -> int:
-    """Write a folder of PNGs for each kind of result, and an overlay video for each video; gives how many pictures.
+def segment_files(settings: SegmentSettings, progress: Progress) -> SegmentOutcome:
+    """Write a folder of PNGs for each kind of result, and an overlay video for each video.
 
     Pictures whose results are there already, from the same settings, are passed over, so that a run that was stopped
-    goes on. Raises VltsegError with one sentence for input that cannot be read, and for a folder of other results.
+    goes on. An image file that cannot be read is left out. Raises VltsegError with one sentence for a video or bag that
+    cannot be read, and for a folder of other results.
     """
-    sources = [open_source(given) for given in settings.inputs]
+    inputs = named_inputs(settings.inputs, settings.output)
     segmenter = Segmenter.load(
         settings.checkpoint, device=settings.device, window_px=settings.window_px, whole_masks=settings.whole_masks
     )
     _claim(settings, segmenter)
-    total = sum(source.num_frames or 0 for source in sources) or None
-    task = progress.add_task("Segmenting", total=total)
-    num_pictures = 0
-    for given, source in zip(settings.inputs, sources, strict=True):
-        prefix = f"{Path(given).stem}_" if isinstance(source, VideoSource) or len(sources) > 1 else ""
-        with ExitStack() as stack:
-            video = None
-            if isinstance(source, VideoSource) and "overlay" in settings.kinds:
-                video = stack.enter_context(VideoWriter(settings.output / f"{prefix}overlay.mp4", source.frame_rate_hz))
-            pictures = (_Picture(prefix + frame.name, source.picture(frame)) for frame in source.frames())
-            while batch := list(islice(pictures, settings.batch_size)):
-                batch_to_do = [p for p in batch if video is not None or not _is_done(settings, p.name)]
-                results = segmenter.segment([picture.image for picture in batch_to_do])
-                for picture, result in zip(batch_to_do, results, strict=True):
-                    for kind, pixels in _rendered(segmenter, picture.image, result, settings.kinds):
-                        _write_png(pixels, settings.output / kind / f"{picture.name}.png")
-                        if kind == "overlay" and video is not None:
-                            video.add(pixels)
-                num_pictures += len(batch)
-                progress.update(task, advance=len(batch))
-    return num_pictures
+    total = len(inputs.images) + sum(source.num_frames or 0 for source in inputs.streams.values())
+    task = progress.add_task("Segmenting", total=total or None)
+    run = _SegmentRun(settings, segmenter, lambda: progress.advance(task))
+    run.segment(run.image_files(inputs.images))
+    for prefix, source in inputs.streams.items():
+        frames = run.frames(prefix, source)
+        if isinstance(source, VideoSource) and "overlay" in settings.kinds:
+            with VideoWriter(settings.output / f"{prefix}overlay.mp4", source.frame_rate_hz) as video:
+                run.segment(frames, video)
+        else:
+            run.segment(frames)
+    return SegmentOutcome(run.num_pictures, run.unreadable)
+
+
+class _SegmentRun:
+    """Pictures to files, batch by batch, and the count of them; advance: called for each, left out or not."""
+
+    def __init__(self, settings: SegmentSettings, segmenter: Segmenter, advance: Callable[[], None]) -> None:
+        self._settings, self._segmenter, self._advance = settings, segmenter, advance
+        self.num_pictures = 0
+        self.unreadable: list[str] = []
+
+    def image_files(self, names: Mapping[Path, str]) -> Iterator[_Picture]:
+        """Image files with the names of their results; one that cannot be read is left out."""
+        for path, name in names.items():
+            try:
+                yield _Picture(name, None if self._is_done(name) else read_upright(path))
+            except InputError as error:
+                self.unreadable.append(str(error))
+                self._advance()
+
+    def frames(self, prefix: str, source: FrameSource) -> Iterator[_Picture]:
+        """The frames of a video or bag."""
+        for frame in source.frames():
+            name = prefix + frame.name
+            yield _Picture(name, None if self._is_done(name) else source.picture(frame))
+
+    def segment(self, pictures: Iterator[_Picture], video: VideoWriter | None = None) -> None:
+        """Write the results that are not there yet, and every picture's overlay to the video."""
+        while batch := list(islice(pictures, self._settings.batch_size)):
+            results = iter(self._segmenter.segment([picture.image for picture in batch if picture.image is not None]))
+            for name, image in batch:
+                if image is not None:
+                    for kind, pixels in _rendered(self._segmenter, image, next(results), self._settings.kinds):
+                        _write_png(pixels, self._path(kind, name))
+                if video is not None:
+                    video.add(read_upright(self._path("overlay", name)))
+                self.num_pictures += 1
+                self._advance()
+
+    def _is_done(self, name: str) -> bool:
+        return all(self._path(kind, name).is_file() for kind in self._settings.kinds)
+
+    def _path(self, kind: str, name: str) -> Path:
+        return self._settings.output / kind / f"{name}.png"
 
 
 def _rendered(
@@ -125,10 +171,6 @@ def _claim(settings: SegmentSettings, segmenter: Segmenter) -> None:
     for kind in settings.kinds:
         (settings.output / kind).mkdir(parents=True, exist_ok=True)
     marker.write_text(described, encoding="utf-8")
-
-
-def _is_done(settings: SegmentSettings, name: str) -> bool:
-    return all((settings.output / kind / f"{name}.png").is_file() for kind in settings.kinds)
 
 
 def _write_png(pixels: NDArray[np.uint8], path: Path) -> None:

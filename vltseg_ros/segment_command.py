@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,7 @@ def segment(
 ) -> None:
     """Segment pictures to files; a run that was stopped goes on where it was.
 
+    An image file that cannot be read is left out and named at the end, with exit code 1.
     --show score-map writes each place's nearest class text, the darker the less certain.
     """
     from vltseg_ros.progress_bar import progress_bar
@@ -38,8 +40,12 @@ def segment(
     settings = SegmentSettings(tuple(inputs), output, kinds, checkpoint, device, batch_size, window, whole_masks)
     try:
         with progress_bar() as progress:
-            num_pictures = segment_files(settings, progress)
+            outcome = segment_files(settings, progress)
     except KeyboardInterrupt:
         print(f"\nvltseg: stopped; the same command goes on in '{output}'")
         raise typer.Exit(130) from None
-    print(f"{num_pictures} pictures: {output}")
+    print(f"{outcome.num_pictures} pictures: {output}")
+    if outcome.unreadable:
+        sentences = "\n  ".join(outcome.unreadable)
+        print(f"vltseg: {len(outcome.unreadable)} image files were left out:\n  {sentences}", file=sys.stderr)
+        raise typer.Exit(1)

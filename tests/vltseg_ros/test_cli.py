@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from vltseg_ros import bag_messages, bags, cli
+from vltseg_ros.image_size_option import parsed_image_size
 
 HERE = Path(__file__).parent
 WITH_STAND_IN = f"""
@@ -93,6 +94,14 @@ def test_version():
     ("arguments", "words"),
     [
         (["demo", "--image-size", "large"], "'large' is no size"),
+        (["demo", "--image-size", "15x8192"], "'15x8192' is no size"),
+        (["describe", "--size", "²x²"], "'²x²' is no size"),
+        (["describe", "--size", "٣٢x٣٢"], "'٣٢x٣٢' is no size"),
+        (["describe", "--size", "99999999x99999999"], "16 to 8192 each"),
+        (["describe", "--size", f"{'9' * 5000}x64"], "is no size"),
+        (["convert", "a.pth", "-o", "a.pth"], "'a.pth' cannot be written to"),
+        (["convert", "a.pth", "-o", "folder/"], "'folder' cannot be written to"),
+        (["convert", "./a.safetensors", "-o", "a.safetensors"], "'a.safetensors' cannot be written to"),
         (["demo", "--rate", "0"], "not a number above 0"),
         (["demo", "--seconds", "-1"], "not a number above 0"),
         (["demo", "--labels", "somewhere"], "--labels belongs to --input"),
@@ -104,6 +113,10 @@ def test_version():
 def test_wrong_usage_exits_with_2(arguments, words, vltseg_here):
     code, _, errors = vltseg_here(*arguments)
     assert code == 2 and words in errors and "Traceback" not in errors
+
+
+def test_a_size_is_16_to_8192_pixels_a_side():
+    assert [parsed_image_size(text) for text in ("16x8192", "8192x16")] == [(8192, 16), (16, 8192)]
 
 
 def test_input_that_cannot_be_played_exits_with_1(tmp_path, vltseg_here):

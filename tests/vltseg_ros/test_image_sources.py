@@ -16,7 +16,7 @@ from vltseg_core.evaluation.video import VideoWriter
 from vltseg_ros import bag_messages, bags
 from vltseg_ros.bag_frames import START_NS
 from vltseg_ros.bag_source import BagSource
-from vltseg_ros.image_sources import ImageFilesSource, VideoSource, open_source
+from vltseg_ros.image_sources import ImageFilesSource, VideoSource, open_source, read_upright
 
 SECOND = 1_000_000_000
 
@@ -59,6 +59,21 @@ def test_every_kind_of_picture_becomes_rgb(tmp_path, mode, value):
     source = open_source(str(tmp_path))
     (frame,) = source.frames()
     assert source.picture(frame).shape == (6, 8, 3)
+
+
+@pytest.mark.parametrize(("suffix", "dtype"), [("png", "<u2"), ("tif", "<u2"), ("tif", ">u2"), ("tif", "<i4")])
+def test_16_bit_grey_is_scaled_to_8(tmp_path, suffix, dtype):
+    levels = np.array([[0, 128, 129, 257, 25700, 65535]])
+    Image.fromarray(levels.astype(dtype)).save(tmp_path / f"a.{suffix}")
+    np.testing.assert_array_equal(read_upright(tmp_path / f"a.{suffix}")[0, :, 1], [0, 0, 1, 1, 100, 255])
+
+
+def test_values_without_a_known_white_are_refused(tmp_path):
+    for name, values in (("float", np.float32([[0.5]])), ("negative", np.int32([[-1]])), ("wide", np.int32([[65536]]))):
+        Image.fromarray(values).save(tmp_path / f"{name}.tif")
+    for name, sentence in (("float", "floating-point values"), ("negative", "from -1 to -1"), ("wide", "expected 0 to 65535")):
+        with pytest.raises(InputError, match=rf"{name}\.tif' .*{sentence}.*: save it with"):
+            read_upright(tmp_path / f"{name}.tif")
 
 
 def test_a_phone_picture_stands_upright(tmp_path):

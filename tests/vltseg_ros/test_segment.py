@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.progress import Progress
 
 from vltseg_core.data.demo_scenes import DemoSequence
 from vltseg_core.evaluation.video import VideoWriter
 from vltseg_core.runtime import Segmenter
+from vltseg_ros.image_sources import VideoSource
+from vltseg_ros.segment import SegmentSettings, segment_files
 
 
 def vltseg(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -80,11 +83,55 @@ def test_a_video_becomes_frames_and_an_overlay_video(tmp_path: Path) -> None:
     assert (tmp_path / "out/drive_overlay.mp4").stat().st_size > 1000
 
 
+def test_a_second_run_takes_the_overlays_that_are_there_into_the_video(tmp_path: Path) -> None:
+    sequence = DemoSequence(0, image_size=(64, 96))
+    with VideoWriter(tmp_path / "drive.mp4", 10.0) as video:
+        for index in range(3):
+            video.add(sequence.frame(index).image)
+    settings = SegmentSettings((str(tmp_path / "drive.mp4"),), tmp_path / "out", ("overlay",), device="cpu", batch_size=2)
+    segment_files(settings, Progress(disable=True))
+    overlay = tmp_path / "out/drive_overlay.mp4"
+    (first, middle), red = [*VideoSource(overlay).frames()][:2], np.full((64, 96, 3), (250, 0, 0), np.uint8)
+    Image.fromarray(red).save(tmp_path / "out/overlay/drive_000000.png")
+    (tmp_path / "out/overlay/drive_000001.png").unlink()
+    assert segment_files(settings, Progress(disable=True)).num_pictures == 3
+    source = VideoSource(overlay)
+    pictures = [source.picture(frame).astype(int) for frame in source.frames()]
+    assert len(pictures) == 3
+    assert np.abs(pictures[0] - red).mean() < 10 and np.abs(source.picture(first) - pictures[0]).mean() > 50
+    assert np.abs(source.picture(middle) - pictures[1]).mean() < 10
+
+
+def test_pictures_of_one_name_all_get_their_results(pictures: Path, tmp_path: Path) -> None:
+    Image.open(pictures / "street1.png").save(pictures / "street0.jpg")
+    settings = SegmentSettings((str(pictures),), tmp_path / "out", ("labels",), device="cpu")
+    assert segment_files(settings, Progress(disable=True)).num_pictures == 4
+    sizes = {path.name: Image.open(path).size for path in (tmp_path / "out/labels").iterdir()}
+    assert sizes == {
+        "street0_png.png": (128, 96),
+        "street0_jpg.png": (120, 90),
+        "street1.png": (120, 90),
+        "street2.png": (128, 96),
+    }
+
+
+def test_a_picture_that_cannot_be_read_costs_no_other_and_is_named(pictures: Path, tmp_path: Path) -> None:
+    whole = (pictures / "street0.png").read_bytes()
+    (pictures / "street1.png").write_bytes(whole[: len(whole) // 2])
+    (pictures / "text.png").write_text("no picture")
+    result = vltseg(str(pictures), "-o", str(tmp_path / "out"), "--device", "cpu", "--show", "labels")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "2 image files were left out" in result.stderr and f"2 pictures: {tmp_path / 'out'}" in result.stdout
+    assert all(f"'{pictures / name}' cannot be read as an image" in result.stderr for name in ("street1.png", "text.png"))
+    assert sorted(p.name for p in (tmp_path / "out/labels").iterdir()) == ["street0.png", "street2.png"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["nowhere.png"], "'nowhere.png' does not exist"),
         (["PICTURES", "--show", "depth"], "unknown kind of result 'depth': choose from labels, colour"),
+        (["PICTURES", "--show", " ,"], "no kind of result is asked for: choose from labels, colour"),
         (["PICTURES", "--checkpoint", "README.md"], "README.md' is no safetensors file"),
         (["PICTURES", "-o", "PICTURES"], "holds other files or results of other settings"),
     ],

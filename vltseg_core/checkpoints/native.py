@@ -66,7 +66,10 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as weights:
             yield weights
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"checkpoint '{path}' is no safetensors file ({error}): check the file") from error
+        next_step = "check the file"
+        if path.suffix == ".pth":  # as published
+            next_step = f"run 'vltseg convert {path} -o {path.with_suffix('.safetensors')}' first"
+        raise CheckpointError(f"checkpoint '{path}' is no safetensors file ({error}): {next_step}") from error
 
 
 def _parsed_header(header: Mapping[str, str], path: Path) -> tuple[VltsegConfig, str]:

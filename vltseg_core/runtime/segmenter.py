@@ -263,6 +263,8 @@ def weights_path(checkpoint_or_preset: str | Path) -> Path:
     fetched = cache_folder() / f"{name}.safetensors"
     if fetched.is_file():
         return fetched
+    if Path(name).is_file():
+        return Path(name)
     if name in PUBLISHED_MODELS:
         raise CheckpointError(f"published checkpoint '{name}' is not here yet: run 'vltseg fetch {name}' first")
     available = ", ".join(sorted(p.stem for p in WEIGHTS_FOLDER.glob("*.safetensors"))) or "none"

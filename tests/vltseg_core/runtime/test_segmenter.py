@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from vltseg_core.data.demo_scenes import DemoSequence
 from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError, InputError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
 from vltseg_core.runtime import Segmenter
+from vltseg_core.runtime.describe import describe_network
+from vltseg_core.runtime.segmenter import weights_path
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +137,25 @@ def test_a_file_that_is_no_checkpoint_is_said(tmp_path: Path) -> None:
     path.write_text("shopping list")
     with pytest.raises(CheckpointError, match="is no safetensors file"):
         Segmenter.load(path)
+
+
+def test_a_published_file_must_be_converted_first(tmp_path: Path) -> None:
+    path = tmp_path / "acdc.pth"
+    torch.save({"state_dict": {}}, path)
+    next_step = re.escape(f"run 'vltseg convert {path} -o {tmp_path / 'acdc.safetensors'}' first")
+    with pytest.raises(CheckpointError, match=f"is no safetensors file .*: {next_step}"):
+        Segmenter.load(path)
+    with pytest.raises(CheckpointError, match=next_step):
+        describe_network(str(path), (64, 64))
+
+
+def test_a_file_without_suffix_is_a_file_and_no_name_s_rival(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("weights", "tiny"):
+        Path(name).write_text("shopping list")
+    with pytest.raises(CheckpointError, match="'weights' is no safetensors file"):
+        Segmenter.load("weights")
+    assert weights_path("tiny").name == "tiny.safetensors"
 
 
 def test_labels_do_not_depend_on_the_number_of_threads(segmenter: Segmenter) -> None:
