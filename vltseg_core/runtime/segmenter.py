@@ -18,13 +18,13 @@ from vltseg_core.checkpoints import native
 from vltseg_core.checkpoints.cache import cache_folder
 from vltseg_core.checkpoints.native import Checkpoint
 from vltseg_core.checkpoints.published_models import PUBLISHED_MODELS
-from vltseg_core.config import PRESETS, InferenceConfig
+from vltseg_core.config import PRESETS, InferenceConfig, PixelTextMatchingConfig
 from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError, InputError
 from vltseg_core.labels import ClassTable
 from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.model.mask_decoder import MaskPrediction
 from vltseg_core.model.semantic_map import semantic_scores
-from vltseg_core.model.vltseg import Vltseg
+from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.runtime.segmentation import Segmentation, SegmenterDescription
 from vltseg_core.runtime.sliding_window import SlidingWindow
 
@@ -134,20 +134,47 @@ class Segmenter:
         Takes and raises what `segment` does, and ConfigurationError where the network is not matched to text. Images enter
         whole, one by one; the score map is resized bilinearly to their size.
         """
-        pixel_text = self._config.pixel_text
-        if pixel_text is None:
-            raise ConfigurationError(f"'{self._source}' has no pixel-text matching, so there is no score map to show")
-        if self._network is None:
-            raise DeviceError("this segmenter is closed: load a new one")
+        pixel_text = self._require_pixel_text()
         matches = []
         for image in images:
-            _check_image(image)
-            batch = torch.from_numpy(np.stack([image])).to(self._device).permute(0, 3, 1, 2)
-            similarity = self._network(self._prepare(batch), with_score_map=True).score_map
+            similarity = self._matched(image).score_map
             assert similarity is not None  # there is pixel_text
             logits = F.interpolate(similarity.float() / pixel_text.temperature, size=image.shape[:2], mode="bilinear")
             matches += _labelled(logits.softmax(1))
         return matches
+
+    @torch.inference_mode()
+    def embed(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The dense embedding that pixel-text matching compares with the class embeddings, float32 [D, h, w].
+
+        Takes and raises what `match_text` does, for one image; h and w are the score map's.
+        """
+        self._require_pixel_text()
+        dense = self._matched(image).dense_embedding
+        assert dense is not None  # there is pixel_text
+        return np.asarray(dense[0].float().cpu().numpy())
+
+    @property
+    def class_embeddings(self) -> NDArray[np.float32]:
+        """Each class's text, float32 [K, D]; raises what `match_text` does."""
+        self._require_pixel_text()
+        assert self._network is not None and self._network.class_embeddings is not None  # there is pixel_text
+        return np.asarray(self._network.class_embeddings.float().cpu().numpy())
+
+    def _require_pixel_text(self) -> PixelTextMatchingConfig:
+        if self._config.pixel_text is None:
+            raise ConfigurationError(f"'{self._source}' has no pixel-text matching, so there is no score map to show")
+        if self._network is None:
+            raise DeviceError("this segmenter is closed: load a new one")
+        return self._config.pixel_text
+
+    def _matched(self, image: NDArray[np.uint8]) -> VltsegOutput:
+        """What the network says of one whole image, score map included."""
+        assert self._network is not None
+        _check_image(image)
+        batch = torch.from_numpy(np.stack([image])).to(self._device).permute(0, 3, 1, 2)
+        output: VltsegOutput = self._network(self._prepare(batch), with_score_map=True)
+        return output
 
     def _segment_batch(self, images: list[NDArray[np.uint8]]) -> list[Segmentation]:
         height, width = images[0].shape[:2]
