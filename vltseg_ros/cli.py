@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from vltseg_core.errors import VltsegError
+from vltseg_ros import analyse_command
 from vltseg_ros.checkpoint_commands import convert, describe, fetch
 from vltseg_ros.segment_command import segment
 
@@ -36,6 +37,7 @@ app.command()(convert)
 app.command()(fetch)
 app.command()(segment)
 app.command()(describe)
+app.add_typer(analyse_command.app, name="analyse")
 
 
 class LabelSpaceName(str, Enum):
