@@ -66,7 +66,7 @@ def test_the_picture_shows_both_networks_and_every_class_s_text(report: Alignmen
     space = "{http://www.w3.org/2000/svg}"
     words = ["".join(text.itertext()) for text in picture.iter(f"{space}text")]
     assert "Before: random" in words and "After: tiny" in words and "demo:night" in words
-    stars = [star for star in picture.iter(f"{space}polygon")]
+    stars = list(picture.iter(f"{space}polygon"))
     assert len(stars) == 2 * len(report.sample.groups) + 1  # each panel's, and the legend's
     for group in report.sample.groups:
         assert words.count(group.name) == 3  # both panels and the legend
