@@ -18,6 +18,7 @@ from vltseg_core.training.sweep_plan import read_plan
 from vltseg_core.training.sweep_table import write_table
 
 _INTERRUPTED = 130
+_OWN_OPTIONS = ("--help", "--recipe", "--axis", "--data", "--target", "--output", "--jobs")
 
 
 def run(arguments: Sequence[str], train_command: tuple[str, ...]) -> int:
@@ -55,14 +56,27 @@ def _settings(arguments: Sequence[str], train_command: tuple[str, ...]) -> Sweep
     )
     parser.add_argument("--output", "-o", type=Path, help="folder of the sweep; runs/sweep-NAME unless given")
     parser.add_argument("--jobs", type=int, default=1, help="training runs at a time")
-    given, options = parser.parse_known_args(arguments)
+    own, options = _split(arguments)
+    given = parser.parse_args(own)
     if given.jobs < 1:
         raise ConfigurationError(f"--jobs {given.jobs}: give 1 or more")
-    if options and not options[0].startswith("--"):
-        raise ConfigurationError(f"'{options[0]}' is no option: sweep.py takes one sweep file, see --help")
     plan = read_plan(given.sweep, given.recipe, given.axis)
     output = given.output or Path("runs") / f"sweep-{(given.sweep or plan.recipe).stem}"
     return SweepSettings(plan, tuple(given.data), tuple(given.target), output, train_command, tuple(options), given.jobs)
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The sweep's own arguments, and "--SETTING=VALUE" for every training run."""
+    rest, own, options = list(arguments), [], []
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--") or argument.partition("=")[0] in _OWN_OPTIONS:
+            own.append(argument)
+        elif "=" not in argument and rest and not rest[0].startswith("--"):
+            options.append(f"{argument}={rest.pop(0)}")
+        else:
+            options.append(argument)
+    return own, options
 
 
 class _Display:

@@ -107,7 +107,8 @@ sys.exit(run(sys.argv[1:], (sys.executable, {FAKE!r}, "train")))
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_lets_the_run_save_and_ends_with_a_sentence(settings: SweepSettings, number: int, tmp_path: Path) -> None:
     command = [
-        sys.executable, "-c", COMMAND, "--recipe", str(settings.plan.recipe), "--axis", "model.ptm_weight=1,2", "--wait=yes",
+        sys.executable, "-c", COMMAND, "--recipe", str(settings.plan.recipe), "--axis", "model.ptm_weight=1,2", "--wait", "yes",
+        "--data.weights={demo: 1.0}",
         "--target", "demo:clear", "--output", str(settings.output),
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -120,6 +121,7 @@ def test_ctrl_c_lets_the_run_save_and_ends_with_a_sentence(settings: SweepSettin
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "stopped: the same command goes on in" in said and "Traceback" not in said
+    assert "--wait=yes --data.weights={demo: 1.0} --model.ptm_weight=1" in log.read_text()
     assert (log.parent / "half.ckpt").is_file()
     assert not (settings.output / "runs/model.ptm_weight=2/calls.txt").exists()
 
