@@ -10,7 +10,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -145,18 +144,21 @@ class Sweep:
             )  # fmt: skip
         self._processes.add(process)
         if self._stopping.is_set():
-            process.send_signal(signal.SIGINT)
+            process.terminate()
         try:
             return process.wait()
         finally:
             self._processes.discard(process)
 
     def _stop(self) -> None:
-        """Ask every training run to save and end, and end those that do not."""
+        """Ask every training run to save and end, and end those that do not.
+
+        By SIGTERM: what a shell starts in the background is deaf to SIGINT, and so are its children.
+        """
         self._stopping.set()
         processes = list(self._processes)
         for process in processes:
-            process.send_signal(signal.SIGINT)
+            process.terminate()
         deadline = time.monotonic() + _PATIENCE_S
         for process in processes:
             try:

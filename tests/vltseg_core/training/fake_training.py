@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ def train() -> None:
     if settings.get("model.ptm_weight") == "9":
         sys.exit("error: the loss is not a number")
     if settings.get("wait"):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         print("training begins", flush=True)
         try:
             time.sleep(60)
