@@ -18,7 +18,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["vltseg_core", "vltseg_core.*", "vltseg_ros", "vltseg_ros.*"]),
-    package_data={"vltseg_core": ["prompts/*", "weights/*", "evaluation/templates/*"]},
+    package_data={"vltseg_core": ["prompts/*", "weights/*", "evaluation/templates/*", "analysis/templates/*", "analysis/*.yaml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),

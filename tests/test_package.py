@@ -52,6 +52,8 @@ def test_the_wheel_holds_code_weights_and_shared_files(wheel: zipfile.ZipFile) -
         "vltseg_core/prompts/minilm.safetensors",
         "vltseg_core/prompts/cityscapes.yaml",
         "vltseg_core/evaluation/templates/report.html.j2",
+        "vltseg_core/analysis/templates/alignment.html.j2",
+        "vltseg_core/analysis/domain_words.yaml",
         "vltseg_ros/segmentation_node.py",
         "share/ament_index/resource_index/packages/vltseg_ros",
         "share/vltseg_ros/package.xml",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from vltseg_core.errors import VltsegError
+from vltseg_ros import analyse_command
 from vltseg_ros.bag_command import bag
 from vltseg_ros.checkpoint_commands import convert, describe, fetch
 from vltseg_ros.data_command import data
@@ -39,6 +40,7 @@ app.command()(segment)
 app.command()(describe)
 app.command()(evaluate_bag)
 app.add_typer(data)
+app.add_typer(analyse_command.app, name="analyse")
 
 
 def main() -> None:

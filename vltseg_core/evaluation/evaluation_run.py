@@ -26,7 +26,7 @@ from vltseg_core.evaluation.protocol import Protocol, protocol_in_words
 from vltseg_core.evaluation.targets import Target, Weather, in_weather
 from vltseg_core.labels import CITYSCAPES, ClassTable
 from vltseg_core.runtime import Segmenter, SegmenterDescription
-from vltseg_core.runtime.segmenter import weights_path
+from vltseg_core.runtime.weights_path import weights_path
 
 MARKER = "evaluation.json"
 ProgressOf = Callable[[str], Callable[[int, int], None]]

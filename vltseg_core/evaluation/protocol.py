@@ -11,7 +11,7 @@ from vltseg_core.errors import ConfigurationError
 from vltseg_core.evaluation.published_numbers import sources_of
 from vltseg_core.runtime import InferenceAugmentation, SegmenterDescription
 from vltseg_core.runtime.augmentation import LEADERBOARD, PLAIN
-from vltseg_core.runtime.segmenter import weights_path
+from vltseg_core.runtime.weights_path import weights_path
 
 _SYNTHETIC = frozenset({"gta5", "synthia"})
 _PUBLISHED_BOXES = {"cityscapes": (512, 1024), "mapillary": (512, 1024), "mapillary_rein": (512, 1024), "acdc": (540, 960)}

@@ -29,10 +29,12 @@ class VltsegOutput(NamedTuple):
 
     predictions: in training every layer's masks, the final ones last; at inference those alone.
     score_map: cosine similarity to each class's text, [B, K, h, w]; None where it was not asked for.
+    dense_embedding: what was compared with the text for it, [B, D, h, w].
     """
 
     predictions: tuple[MaskPrediction, ...]
     score_map: Tensor | None
+    dense_embedding: Tensor | None = None
 
 
 class Vltseg(nn.Module):
@@ -101,13 +103,15 @@ class Vltseg(nn.Module):
             assert isinstance(self.image_encoder, VitImageEncoder)
             predictions, last_map = self.encoder_only_decoder(self.image_encoder, images)
             dense = self.image_encoder.joint_embedding(last_map) if with_score_map and texts is not None else None
-            return VltsegOutput(predictions, _similarity(dense, texts))
+            return VltsegOutput(predictions, _similarity(dense, texts), dense)
         feeds_score_map = self.fpn_decoder is not None and self.fpn_decoder.with_score_map
         encoded: EncodedImage = self.image_encoder(images, with_embedding=with_score_map or feeds_score_map)
         if self.fpn_decoder is not None:
             similarity = _similarity(encoded.dense_embedding, texts)
             logits = self.fpn_decoder(self.feature_pyramid(encoded.feature_maps), similarity)
-            return VltsegOutput((MaskPrediction(logits, None),), similarity if with_score_map else None)
+            if not with_score_map:
+                return VltsegOutput((MaskPrediction(logits, None),), None)
+            return VltsegOutput((MaskPrediction(logits, None),), similarity, encoded.dense_embedding)
         assert self.pixel_decoder is not None and self.mask_decoder is not None  # the configuration has a decoder
         dense = encoded.dense_embedding
         maps = list(self.feature_pyramid(encoded.feature_maps))
@@ -116,7 +120,9 @@ class Vltseg(nn.Module):
         predictions = self.mask_decoder(pixels, texts)
         if self.dense_projection is not None and with_score_map:
             dense = self.dense_projection(pixels.memory[-1])
-        return VltsegOutput(predictions, _similarity(dense, texts) if with_score_map else None)
+        if not with_score_map:
+            return VltsegOutput(predictions, None)
+        return VltsegOutput(predictions, _similarity(dense, texts), dense)
 
 
 def _similarity(dense_embedding: Tensor | None, class_embeddings: Tensor | None) -> Tensor | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from vltseg_core.checkpoints import native
 from vltseg_core.config import PRESETS, VltsegConfig, preset
 from vltseg_core.model.profile import NetworkCost, network_cost
-from vltseg_core.runtime.segmenter import WEIGHTS_FOLDER, weights_path
+from vltseg_core.runtime.weights_path import WEIGHTS_FOLDER, weights_path
 
 
 class DescribedNetwork(NamedTuple):

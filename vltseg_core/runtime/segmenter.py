@@ -15,21 +15,19 @@ from torch.nn import functional as F
 
 import vltseg_core.runtime.device as devices
 from vltseg_core.checkpoints import native
-from vltseg_core.checkpoints.cache import cache_folder
 from vltseg_core.checkpoints.native import Checkpoint
-from vltseg_core.checkpoints.published_models import PUBLISHED_MODELS
-from vltseg_core.config import PRESETS, InferenceConfig
-from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError, InputError
+from vltseg_core.config import PRESETS, InferenceConfig, PixelTextMatchingConfig
+from vltseg_core.errors import ConfigurationError, DeviceError, InputError
 from vltseg_core.labels import ClassTable
 from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.model.mask_decoder import MaskPrediction
 from vltseg_core.model.semantic_map import semantic_scores
-from vltseg_core.model.vltseg import Vltseg
+from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.runtime.augmentation import PLAIN, InferenceAugmentation, fit_within
 from vltseg_core.runtime.segmentation import Segmentation, SegmenterDescription
 from vltseg_core.runtime.sliding_window import SlidingWindow
+from vltseg_core.runtime.weights_path import weights_path
 
-WEIGHTS_FOLDER = Path(__file__).parent.parent / "weights"
 DEFAULT_IMAGE_SIZE = (360, 640)
 
 
@@ -140,21 +138,50 @@ class Segmenter:
         Takes and raises what `segment` does, and ConfigurationError where the network is not matched to text. Images enter
         whole, one by one; the score map is resized bilinearly to their size.
         """
-        pixel_text = self._config.pixel_text
-        if pixel_text is None:
-            raise ConfigurationError(f"'{self._source}' has no pixel-text matching, so there is no score map to show")
-        if self._network is None:
-            raise DeviceError("this segmenter is closed: load a new one")
+        pixel_text = self._require_pixel_text()
         matches = []
         for image in images:
-            _check_image(image)
-            batch = torch.from_numpy(np.stack([image])).to(self._device).permute(0, 3, 1, 2)
             size = (image.shape[0], image.shape[1])
-            similarity = self._network(self._prepare(batch, self._input_size or size), with_score_map=True).score_map
+            similarity = self._matched(image).score_map
             assert similarity is not None  # there is pixel_text
             logits = F.interpolate(similarity.float() / pixel_text.temperature, size=size, mode="bilinear")
             matches += _labelled(logits.softmax(1))
         return matches
+
+    @torch.inference_mode()
+    def embed(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The dense embedding that pixel-text matching compares with the class embeddings, float32 [D, h, w].
+
+        Takes and raises what `match_text` does, for one image; h and w are the score map's.
+        """
+        self._require_pixel_text()
+        dense = self._matched(image).dense_embedding
+        assert dense is not None  # there is pixel_text
+        return np.asarray(dense[0].float().cpu().numpy())
+
+    @property
+    def class_embeddings(self) -> NDArray[np.float32]:
+        """Each class's text, float32 [K, D]; raises what `match_text` does."""
+        self._require_pixel_text()
+        assert self._network is not None and self._network.class_embeddings is not None  # there is pixel_text
+        return np.asarray(self._network.class_embeddings.float().cpu().numpy())
+
+    def _require_pixel_text(self) -> PixelTextMatchingConfig:
+        if self._config.pixel_text is None:
+            raise ConfigurationError(f"'{self._source}' has no pixel-text matching, so there is no score map to show")
+        if self._network is None:
+            raise DeviceError("this segmenter is closed: load a new one")
+        return self._config.pixel_text
+
+    def _matched(self, image: NDArray[np.uint8]) -> VltsegOutput:
+        """What the network says of one whole image, score map included."""
+        assert self._network is not None
+        _check_image(image)
+        batch = torch.from_numpy(np.stack([image])).to(self._device).permute(0, 3, 1, 2)
+        output: VltsegOutput = self._network(
+            self._prepare(batch, self._input_size or (image.shape[0], image.shape[1])), with_score_map=True
+        )
+        return output
 
     def _segment_batch(self, images: list[NDArray[np.uint8]], box: tuple[int, int] | None) -> list[Segmentation]:
         height, width = images[0].shape[:2]
@@ -250,26 +277,6 @@ def _window(inference: InferenceConfig, window_px: int | None) -> SlidingWindow 
     if window_px is None or window_px == inference.window_px:
         return SlidingWindow(inference.window_px, inference.window_step_px) if inference.window_px else None
     return SlidingWindow(window_px) if window_px else None
-
-
-def weights_path(checkpoint_or_preset: str | Path) -> Path:
-    """The weights file of a preset or a fetched checkpoint by its name, or the file itself; CheckpointError where none is."""
-    name = str(checkpoint_or_preset)
-    if Path(name).suffix or "/" in name:
-        return Path(name)
-    bundled = WEIGHTS_FOLDER / f"{name}.safetensors"
-    if bundled.is_file():
-        return bundled
-    fetched = cache_folder() / f"{name}.safetensors"
-    if fetched.is_file():
-        return fetched
-    if Path(name).is_file():
-        return Path(name)
-    if name in PUBLISHED_MODELS:
-        raise CheckpointError(f"published checkpoint '{name}' is not here yet: run 'vltseg fetch {name}' first")
-    available = ", ".join(sorted(p.stem for p in WEIGHTS_FOLDER.glob("*.safetensors"))) or "none"
-    kind = "has no weights in this package" if name in PRESETS else "is neither a file nor a preset"
-    raise CheckpointError(f"'{name}' {kind}: give a .safetensors file, or a preset that has weights ({available})")
 
 
 def _check_image(image: NDArray[np.uint8]) -> None:

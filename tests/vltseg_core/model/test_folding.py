@@ -15,7 +15,7 @@ from vltseg_core.checkpoints import native, published
 from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.model.peak_memory import PeakMemory
 from vltseg_core.model.vltseg import Vltseg
-from vltseg_core.runtime.segmenter import WEIGHTS_FOLDER
+from vltseg_core.runtime.weights_path import WEIGHTS_FOLDER
 
 
 def mini() -> Vltseg:

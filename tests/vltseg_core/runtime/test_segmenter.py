@@ -16,7 +16,7 @@ from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError,
 from vltseg_core.evaluation.confusion import ConfusionMatrix
 from vltseg_core.runtime import Segmenter
 from vltseg_core.runtime.describe import describe_network
-from vltseg_core.runtime.segmenter import weights_path
+from vltseg_core.runtime.weights_path import weights_path
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +184,19 @@ def test_the_score_map_s_nearest_texts_are_mostly_the_labels(segmenter: Segmente
     match = segmenter.match_text([image])[0]
     assert match.labels.shape == match.confidence.shape == image.shape[:2]
     assert (match.labels == segmenter.segment([image])[0].labels).mean() > 0.7
+
+
+def test_the_nearest_text_of_the_dense_embedding_is_what_matching_says() -> None:
+    segmenter = Segmenter.load("tiny", device="cpu")
+    image = scene((96, 160))
+    dense, texts = segmenter.embed(image), segmenter.class_embeddings
+    assert dense.shape[0] == texts.shape[1] == 384
+    lengths = np.linalg.norm(dense, axis=0) * np.linalg.norm(texts, axis=1)[:, None, None]
+    similarity = np.einsum("dhw,kd->khw", dense, texts) / lengths
+    middle = similarity.argmax(0)
+    match = segmenter.match_text([image])[0].labels
+    stride = 96 // dense.shape[1]
+    assert (match[stride // 2 :: stride, stride // 2 :: stride] == middle).mean() > 0.9
 
 
 def test_a_network_without_text_has_no_score_map(tmp_path: Path) -> None:

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sweep finishes what it can, does nothing twice, names what failed, and stops when it is told to."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from vltseg_core.errors import ConfigurationError
+from vltseg_core.training.sweep import FAILED, FINISHED, Sweep, SweepSettings
+from vltseg_core.training.sweep_plan import read_plan
+from vltseg_core.training.sweep_table import write_table
+
+FAKE = str(Path(__file__).with_name("fake_training.py"))
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> SweepSettings:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("model: {}\n")
+    plan = read_plan(None, recipe, ["model.ptm_weight=0.1,1.0", "seed_everything=0,1"])
+    return SweepSettings(
+        plan,
+        data=("camvid=/data",),
+        targets=("camvid:train_dusk=/data",),
+        output=tmp_path / "sweep",
+        train_command=(sys.executable, FAKE, "train"),
+        evaluate_command=(sys.executable, FAKE, "evaluate"),
+    )
+
+
+def with_axes(settings: SweepSettings, *axes: str) -> SweepSettings:
+    return replace(settings, plan=read_plan(None, settings.plan.recipe, axes))
+
+
+def num_trainings(settings: SweepSettings) -> int:
+    return sum(path.read_text().count("train") for path in settings.output.glob("runs/*/calls.txt"))
+
+
+def test_every_combination_is_trained_evaluated_and_in_the_table(settings: SweepSettings) -> None:
+    rows = Sweep(settings).run(lambda rows: write_table(settings, rows, 4))
+    assert [row.status for row in rows.values()] == [FINISHED] * 4
+    table = json.loads((settings.output / "table.json").read_text())
+    assert table["axes"] == ["model.ptm_weight", "seed_everything"]
+    scores = {tuple(row["settings"].values()): row["scores"]["camvid:train_dusk"]["miou"] for row in table["rows"]}
+    assert scores == pytest.approx({("0.1", "0"): 0.41, ("0.1", "1"): 0.42, ("1.0", "0"): 0.5, ("1.0", "1"): 0.51})
+    lines = (settings.output / "table.md").read_text().splitlines()
+    assert "| 0.1 | 2 | 41.5 ± 0.7 |" in lines and "| 1.0 | 2 | 50.5 ± 0.7 |" in lines
+    log = (settings.output / "runs/model.ptm_weight=1.0,seed_everything=1/run.log").read_text()
+    assert "--data camvid=/data --model.ptm_weight=1.0 --seed_everything=1" in log and "--resume" in log
+
+
+def test_what_is_finished_is_not_done_again_and_new_values_and_targets_are_added(settings: SweepSettings) -> None:
+    Sweep(settings).run(lambda rows: None)
+    Sweep(settings).run(lambda rows: None)
+    assert num_trainings(settings) == 4
+    more = with_axes(settings, "model.ptm_weight=0.1,1.0,2.0", "seed_everything=0,1")
+    more = replace(more, targets=(*settings.targets, "kitti=/kitti"))
+    rows = Sweep(more).run(lambda rows: None)
+    assert num_trainings(settings) == 6 and len(rows) == 6
+    assert all(set(row.scores) == {"camvid:train_dusk", "kitti"} for row in rows.values())
+
+
+def test_a_failed_run_is_named_and_the_others_go_on(settings: SweepSettings) -> None:
+    failing = with_axes(settings, "model.ptm_weight=9,1.0")
+    rows = Sweep(failing).run(lambda rows: write_table(failing, rows, 2))
+    assert {name: row.status for name, row in rows.items()} == {"model.ptm_weight=9": FAILED, "model.ptm_weight=1.0": FINISHED}
+    table = (failing.output / "table.md").read_text()
+    assert "- failed: model.ptm_weight=9: training ended with exit code 1: error: the loss is not a number (log: " in table
+    assert "1 of 2 runs finished" in table
+    Sweep(failing).run(lambda rows: None)
+    assert num_trainings(failing) == 3  # the failed one was tried again
+
+
+def test_weights_that_cannot_be_evaluated_are_a_failed_row_and_not_trained_again(settings: SweepSettings) -> None:
+    broken = replace(settings, evaluate_command=(sys.executable, "-c", "raise SystemExit('error: no such target')"))
+    rows = Sweep(broken).run(lambda rows: None)
+    assert {row.problem for row in rows.values()} == {"evaluation ended with exit code 1: error: no such target"}
+    assert [row.status for row in Sweep(settings).run(lambda rows: None).values()] == [FINISHED] * 4
+    assert num_trainings(settings) == 4
+
+
+def test_a_folder_keeps_to_one_sweep_at_a_time(settings: SweepSettings) -> None:
+    Sweep(settings).run(lambda rows: None)
+    with pytest.raises(ConfigurationError, match="holds a sweep with other options: give its own, or another --output"):
+        Sweep(replace(settings, options=("--trainer.max_steps=1",))).run(lambda rows: None)
+    with pytest.raises(ConfigurationError, match="a sweep, or a training run that one left behind, is at work"):
+        Sweep(settings).run(lambda rows: Sweep(settings).run(lambda _: None) and None)
+
+
+COMMAND = f"""
+import sys
+from vltseg_core.training.sweep_command import run
+sys.exit(run(sys.argv[1:], (sys.executable, {FAKE!r}, "train")))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_lets_the_run_save_and_ends_with_a_sentence(settings: SweepSettings, number: int, tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-c", COMMAND, "--recipe", str(settings.plan.recipe), "--axis", "model.ptm_weight=1,2", "--wait", "yes",
+        "--data.weights={demo: 1.0}",
+        "--target", "demo:clear", "--output", str(settings.output),
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=ROOT)
+    log = settings.output / "runs/model.ptm_weight=1/run.log"
+    deadline = time.monotonic() + 100
+    while not (log.is_file() and "training begins" in log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "stopped: the same command goes on in" in said and "Traceback" not in said
+    assert "--wait=yes --data.weights={demo: 1.0} --model.ptm_weight=1" in log.read_text()
+    assert (log.parent / "half.ckpt").is_file()
+    assert not (settings.output / "runs/model.ptm_weight=2/calls.txt").exists()
+
+
+def test_a_sweep_file_s_axes_are_values_or_groups_of_settings(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").touch()
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "recipe: recipe.yaml\naxes:\n  encoder: {base: {model.preset: clip_b, model.pretrained: openai}}\n"
+        "  sources: {both: {data.weights: {gta5: 0.5, synthia: 0.5}}}\n"
+        "  model.class_embeddings: [minilm, texts/one.safetensors]\n"
+    )
+    first, second = read_plan(path, None, []).runs()
+    assert first.options == (
+        "--model.preset=clip_b", "--model.pretrained=openai", '--data.weights={"gta5": 0.5, "synthia": 0.5}',
+        "--model.class_embeddings=minilm",
+    )  # fmt: skip
+    assert second.name == "encoder=base,sources=both,model.class_embeddings=one"
+    replaced = read_plan(path, None, ["model.class_embeddings=minilm"]).runs()
+    assert len(replaced) == 1
+
+
+def test_the_sweep_files_that_come_with_the_package_are_whole() -> None:
+    for path in sorted((ROOT / "training/sweeps").glob("*.yaml")):
+        assert len(read_plan(path, None, []).runs()) >= 9, path
+
+
+@pytest.mark.parametrize(
+    ("axes", "text", "sentence"),
+    [
+        ([], "axes: {}", "a sweep needs an axis"),
+        (["ptm"], "axes: {}", "--axis takes SETTING=VALUE,VALUE, not 'ptm'"),
+        ([], "axes: {a: 3}", "axis 'a' is neither a list of values nor settings by label"),
+        ([], "axis: {a: [3]}", "must hold 'axes', and 'recipe' if any"),
+        ([], "axes: {a: [x/y, x y]}", "two runs of the sweep would have one name"),
+    ],
+)
+def test_plans_that_are_none_are_said_in_a_sentence(axes: list[str], text: str, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=sentence):
+        read_plan(path, path, axes).runs()
