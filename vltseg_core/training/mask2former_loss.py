@@ -168,4 +168,3 @@ class Mask2FormerLoss:
 def _sample(maps: Tensor, points: Tensor, *, beyond: str = "zeros") -> Tensor:
     """Maps [N, 1, h, w] at points [N, P, 2] in 0..1, bilinearly, with zeros or the border's values beyond it: [N, P]."""
     return F.grid_sample(maps, 2 * points[:, :, None] - 1, padding_mode=beyond, align_corners=False)[:, 0, :, 0]
-
