@@ -51,6 +51,12 @@ def write_camvid(root: Path, num_images: int = 5) -> Path:
     return root
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """So small are the networks that threads only wait for each other."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def camvid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_camvid(tmp_path_factory.mktemp("camvid"))
@@ -66,14 +72,12 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def train(camvid: Path, recipe: Path) -> Callable[..., int]:
     """The training command in this process, on the miniature recipe and data set; gives the exit code."""
-    torch.set_num_threads(1)
     return lambda output, *options: run([str(recipe), "--data", f"camvid={camvid}", "--output", str(output), *options])
 
 
 @pytest.fixture(scope="session")
 def uninterrupted(camvid: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that nothing disturbed."""
-    torch.set_num_threads(1)
     output = tmp_path_factory.mktemp("uninterrupted") / "run"
     assert run([str(recipe), "--data", f"camvid={camvid}", "--output", str(output)]) == 0
     return output
