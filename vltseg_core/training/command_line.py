@@ -39,6 +39,14 @@ from vltseg_core.training.weights_files import WeightsFiles
 
 DEMO_CREDIT = "drawn demo scenes (clear)"
 TOWER_CREDITS = {IMAGENET: "ImageNet-1k (the image encoder's start: EfficientNet-Lite0, Google)"}
+_BESIDE_THE_POINT = (
+    "You're resuming from a checkpoint that ended before the epoch ended",
+    "LightningCLI's args parameter is intended to run from within Python",
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+    "The number of training batches .* is smaller than the logging interval",
+    "Found .* module\\(s\\) in eval mode at the start of training",
+)
+"""What Lightning warns of, and is meant to be so here: samples follow from their number, frozen parts are in eval mode."""
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -146,11 +154,13 @@ def run(arguments: Sequence[str]) -> int:
 def _train(arguments: Arguments, checkpoint: Path | None, signals: StopSignals) -> int:
     torch.set_flush_denormal(True)  # a CPU computes with them tens of times slower
     torch.set_float32_matmul_precision("high")
-    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
+    for message in _BESIDE_THE_POINT:
+        warnings.filterwarnings("ignore", message=message)
     cli = _TrainingCLI(arguments, signals)
     trainer, task, data = cli.trainer, cli.model, cli.datamodule
     if data.left_out:
         print(f"left out, no folder given: {', '.join(data.left_out)} (add --data {data.left_out[0]}=FOLDER)")
+    data.setup("fit")  # says what is missing before anything is written
     record = arguments.output / "recipe.yaml"
     if checkpoint is not None:
         check_against(record, cli.recipe())

@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
 from vltseg_core.data import demo_images
+from vltseg_core.data.data_set import FilesOnDisk
 from vltseg_core.data.demo_scenes import CONDITIONS
 from vltseg_core.data.labelled_images import EvaluationSet
 from vltseg_core.data.transforms import Augmentation
@@ -82,6 +83,7 @@ class SourcesDataModule(pl.LightningDataModule):
         self.num_demo_images, self.num_demo_validation_images = num_demo_images, num_demo_validation_images
         self.num_workers = num_workers
         self.evaluation_sets: dict[str, EvaluationSet] = {}
+        self._images: dict[str, FilesOnDisk] = {}
 
     @property
     def source_names(self) -> list[str]:
@@ -96,6 +98,7 @@ class SourcesDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         del stage
+        self._images = {source.key: source.training_images() for source in self.sources}
         self.evaluation_sets = sets_to_measure_on(self.sources, self.targets)
         for condition in CONDITIONS if self.draws_scenes else ():
             num_images = self.num_demo_validation_images
@@ -119,7 +122,7 @@ class SourcesDataModule(pl.LightningDataModule):
     def _drawn_sources(self) -> list[Source]:
         sources = [
             Source(
-                source.training_images(),
+                self._images[source.key],
                 weight_of(source.key, self.weights),
                 self._rare_classes(source) if self.rare_class_temperature > 0 else None,
             )

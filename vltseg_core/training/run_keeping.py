@@ -59,7 +59,7 @@ class RunKeeping(Checkpoint):
         is_stopping = any_process(bool(self._signals.received), pl_module.device)
         is_due = step % self._save_every == 0 or step >= trainer.max_steps or self._is_validation_step(trainer)
         if is_stopping or is_due:
-            trainer.save_checkpoint(self._path)
+            trainer.save_checkpoint(self._path, weights_only=False)
             self._saved_step = step
         if is_stopping:
             self._signals.raise_stopped(stopped_elsewhere=True)

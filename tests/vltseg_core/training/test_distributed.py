@@ -53,7 +53,9 @@ def test_a_step_has_the_same_samples_however_many_share_it(share: tuple[int, int
 
 
 def test_a_step_that_cannot_be_shared_evenly_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="batch_size 6 cannot be shared by 4 processes in 1 passes each: give a multiple"):
+    with pytest.raises(
+        ConfigurationError, match="batch_size 6 cannot be shared by 4 processes in 1 passes each: give a multiple"
+    ):
         StepBatches(6, 5, Share(0, 4), first_pass=lambda: 0)
 
 

@@ -17,7 +17,6 @@ import pytest
 import torch
 from processes import train_with_one_thread
 
-from vltseg_core.data.labelled_images import LabelledImage
 from vltseg_core.errors import CheckpointError, ConfigurationError
 from vltseg_core.training.checkpoint_files import checkpoint_to_resume, last_checkpoint
 from vltseg_core.training.learning_curves import read_metrics
@@ -158,4 +157,3 @@ def test_samples_do_not_depend_on_how_often_the_run_was_resumed() -> None:
 
     whole = list(StepBatches(4, 6, Share(), first_pass=lambda: 0))
     assert list(StepBatches(4, 6, Share(), first_pass=lambda: 4)) == whole[4:]
-    assert isinstance(LabelledImage, type)

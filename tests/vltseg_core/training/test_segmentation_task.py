@@ -21,6 +21,7 @@ from vltseg_core.errors import ConfigurationError
 from vltseg_core.training.segmentation_task import SegmentationTask
 from vltseg_core.training.starting_weights import learned_context_of
 
+
 @pytest.fixture
 def task_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Builds a task on a preset cut down, with class embeddings of its width."""
