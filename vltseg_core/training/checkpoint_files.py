@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from lightning.fabric.plugins import CheckpointIO
 from vltseg_core.errors import CheckpointError
 
 _LAST, _PREVIOUS = "last.ckpt", "previous.ckpt"
+_FULL_BYTES = 1 << 20
 
 
 def last_checkpoint(output: Path) -> Path:
@@ -64,8 +67,8 @@ class DurableCheckpoints(CheckpointIO):
             _keep_as_previous(target)
             os.replace(partial, target)
         except (OSError, RuntimeError) as error:  # torch's writer turns a failed write into a RuntimeError
+            reason = _reason(error, target.parent)
             partial.unlink(missing_ok=True)
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0]
             raise CheckpointError(
                 f"checkpoint '{target}' could not be written ({reason}): make room on the disk, then go on with --resume"
             ) from error
@@ -78,6 +81,13 @@ class DurableCheckpoints(CheckpointIO):
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove the file if it is there."""
         Path(path).unlink(missing_ok=True)
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    is_full = shutil.disk_usage(folder).free < _FULL_BYTES
+    return os.strerror(errno.ENOSPC) if is_full else str(error).partition("\n")[0]
 
 
 def _keep_as_previous(target: Path) -> None:

@@ -20,7 +20,7 @@ from vltseg_core.checkpoints.pretrained_towers import load_pretrained_tower
 from vltseg_core.config import preset as network_preset
 from vltseg_core.data.labelled_images import EvaluationSet
 from vltseg_core.evaluation.confusion import ConfusionMatrix
-from vltseg_core.model.hierarchical_image_encoder import MobileClipImageEncoder
+from vltseg_core.model.hierarchical_image_encoder import ConvImageEncoder, MobileClipImageEncoder
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.runtime.sliding_window import SlidingWindow
 from vltseg_core.training.activation_checkpointing import checkpoint_activations
@@ -92,7 +92,7 @@ class SegmentationTask(pl.LightningModule):
         self.cross_entropy_weight, self.dice_weight, self.ptm_weight = cross_entropy_weight, dice_weight, ptm_weight
         self.validation_window = SlidingWindow(*validation_window) if validation_window[0] else None
         self.validation_side_px = validation_side_px
-        self.freeze_encoder, self.compile_backend = freeze_encoder, compile_backend
+        self.frozen_stages, self.freeze_encoder, self.compile_backend = frozen_stages, freeze_encoder, compile_backend
         self.code_frequencies = CodeFrequencies()
         self.network = Vltseg(network_preset(preset))
         config = self.network.config
@@ -127,6 +127,8 @@ class SegmentationTask(pl.LightningModule):
     def synchronise_batch_norms(self) -> None:
         """Normalise over the batches of all processes (GPUs only)."""
         self.network = convert_sync_batchnorm(self.network)
+        if isinstance(self.network.image_encoder, ConvImageEncoder):
+            self.network.image_encoder.freeze_stages(self.frozen_stages)  # its norms are other modules now
 
     def on_fit_start(self) -> None:
         if self.compile_backend is not None:

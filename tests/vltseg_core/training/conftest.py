@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 pytest.importorskip("lightning", reason="the extra 'train' is not installed")
 
 sys.path.insert(0, str(Path(__file__).parent))  # child processes import the helpers beside this file by name
-from vltseg_core.training.command_line import run  # noqa: E402  # after the skip
+from vltseg_core.training.command_line import run  # after the skip
 
 HEIGHT, WIDTH = 72, 96
 RECIPE = {

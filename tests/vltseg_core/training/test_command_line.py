@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("lightning", reason="the extra 'train' is not installed")
 
-from vltseg_core.errors import VltsegError  # noqa: E402  # after the skip
-from vltseg_core.training.command_line import run  # noqa: E402
+from vltseg_core.errors import VltsegError  # after the skip
+from vltseg_core.training.command_line import run
 
 ROOT = Path(__file__).parents[3]
 SHORT = [

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from processes import gradients, shared_validation, sharded_step, torchrun_environment, train_with_one_thread
+from processes import gradients, sharded_step, shared_validation, torchrun_environment, train_with_one_thread
 
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.training.learning_curves import read_metrics

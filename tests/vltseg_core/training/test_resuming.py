@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 import torch
 from processes import train_with_one_thread
+from small_networks import small
 
+from vltseg_core import config as network_config
 from vltseg_core.errors import CheckpointError, ConfigurationError
 from vltseg_core.training.checkpoint_files import checkpoint_to_resume, last_checkpoint
 from vltseg_core.training.learning_curves import read_metrics
@@ -62,6 +64,22 @@ def test_a_signal_saves_at_once_and_nothing_is_lost(
     assert train(tmp_path / "run", "--resume") == 0
     assert same_weights(tmp_path / "run", uninterrupted)
     assert sorted(read_metrics(tmp_path / "run/metrics.csv")) == sorted(read_metrics(uninterrupted / "metrics.csv"))
+
+
+def test_stochastic_depth_and_random_points_are_drawn_as_they_would_have_been(
+    train: Train, same_weights: Same, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(network_config.PRESETS, "eva02_clip_l", small("eva02_clip_l", drop_path=0.4))
+    options = ["--model.preset=eva02_clip_l", "--model.class_embeddings=null", "--model.ptm_weight=0", "--trainer.max_steps=3"]
+    options += ["--run.ema_decay=0", "--trainer.limit_val_batches=0", "--model.optimizer.encoder_rate_factor=1"]
+    assert train(tmp_path / "whole", *options) == 0
+    with monkeypatch.context() as patched:
+        at_call(patched, MixedSources, "__getitem__", 2, lambda: os.kill(os.getpid(), signal.SIGINT))
+        assert train(tmp_path / "stopped", *options) == 130
+    assert step_of(tmp_path / "stopped") == 2
+    torch.rand(7)  # the generator is somewhere else by now
+    assert train(tmp_path / "stopped", "--resume", *options) == 0
+    assert same_weights(tmp_path / "stopped", tmp_path / "whole")
 
 
 @pytest.mark.timeout(300)

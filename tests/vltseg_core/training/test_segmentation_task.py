@@ -109,6 +109,20 @@ def test_matching_without_text_is_refused(task_of: Any) -> None:
         SegmentationTask("tiny")
 
 
+def test_shared_batch_norms_keep_activations_names_and_what_is_frozen() -> None:
+    task = SegmentationTask("tiny", "minilm", frozen_stages=2).eval()
+    names, images = list(task.state_dict()), torch.randn(1, 3, 64, 64)
+    expected = task.network(images).predictions[-1].mask_logits
+    task.synchronise_batch_norms()
+    norms = {n: m for n, m in task.network.train().named_modules() if isinstance(m, torch.nn.SyncBatchNorm)}
+    assert norms and not any(type(m) is torch.nn.BatchNorm2d for m in task.network.modules())
+    frozen = [n for n in norms if n.startswith(("image_encoder.trunk.bn1", "image_encoder.trunk.blocks.1."))]
+    assert frozen and not any(norms[name].training for name in frozen)
+    assert norms["image_encoder.trunk.blocks.4.0.bn1"].training
+    assert list(task.state_dict()) == names
+    assert torch.equal(task.network.eval()(images).predictions[-1].mask_logits, expected)
+
+
 @pytest.mark.parametrize("name", list(SMALL_DECODERS))
 def test_checkpointed_activations_give_the_same_gradients(name: str, task_of: Any) -> None:
     gradients = []
