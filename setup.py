@@ -42,6 +42,8 @@ setup(
         "jinja2",
         "av",
         "rosbags",
+        "lz4",
+        'backports.zstd; python_version < "3.14"',
         "typer",
         "rich",
     ],

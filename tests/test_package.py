@@ -56,8 +56,11 @@ def test_the_wheel_holds_code_weights_and_shared_files(wheel: zipfile.ZipFile) -
         "share/ament_index/resource_index/packages/vltseg_ros",
         "share/vltseg_ros/package.xml",
         "share/vltseg_ros/launch/vltseg.launch.py",
+        "share/vltseg_ros/launch/replay_evaluation.launch.py",
         "share/vltseg_ros/config/vltseg.yaml",
         "share/vltseg_ros/config/fastdds_large_images.xml",
+        "share/vltseg_ros/config/vltseg.rviz",
+        "share/vltseg_ros/config/vltseg_foxglove.json",
         "share/vltseg_ros/weights/tiny.safetensors",
         "lib/vltseg_ros/segmentation_node",
         "lib/vltseg_ros/vltseg",
@@ -87,10 +90,20 @@ def test_the_weights_are_small_enough_to_ship() -> None:
     assert (ROOT / "vltseg_core/weights/tiny.safetensors").stat().st_size <= 25e6
 
 
-def test_the_launch_file_describes_every_argument() -> None:
-    tree = ast.parse((ROOT / "launch/vltseg.launch.py").read_text())
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        (
+            "vltseg",
+            "namespace cameras image_topic image_transport checkpoint device backend params_file use_sim_time autostart "
+            "log_level rviz",
+        ),
+        ("replay_evaluation", "bag checkpoint device params_file rate lossless min_confidence topic fail_under output"),
+    ],
+)
+def test_a_launch_file_describes_every_argument(name: str, wanted: str) -> None:
+    tree = ast.parse((ROOT / f"launch/{name}.launch.py").read_text())
     (rows,) = (n.value for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "ARGUMENTS")
     arguments = {row.elts[0].value: ast.unparse(row.elts[2]) for row in rows.elts}  # some defaults are computed
-    wanted = "namespace cameras image_topic image_transport checkpoint device backend params_file"
-    assert set(f"{wanted} use_sim_time autostart log_level rviz".split()) <= set(arguments)
+    assert set(wanted.split()) <= set(arguments)
     assert all(len(description) > 10 for description in arguments.values())

@@ -119,3 +119,11 @@ CITYSCAPES_TO_CAMVID = _lookup(
 CamVid's building takes in walls, its car trucks, buses and trains, its bicyclist cycles and motorcycles, its sign
 symbol traffic lights, its tree low vegetation.
 """
+
+CITYSCAPES_IDS = _lookup(
+    {
+        **{7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9},
+        **{23: 10, 24: 11, 25: 12, 26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18},
+    }
+)
+"""Lookup uint8 [256]: each full Cityscapes id's train id (cityscapesScripts, labels.py), 255 elsewhere; of GTA5 too."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,36 +12,40 @@ from numpy.typing import NDArray
 
 from vltseg_core.errors import InputError
 from vltseg_ros import bag_messages, bags
+from vltseg_ros.bag_topics import TRUTH_TOPIC_ENTRY, camera_info_of, choose_camera, find_truth
 from vltseg_ros.frame_source import SourceFrame
+from vltseg_ros.ground_truth import space_of_entries
 from vltseg_ros.serialised_images import rgb_of
-
-_IMAGE_TYPES = (bag_messages.IMAGE_TYPE, bag_messages.COMPRESSED_IMAGE_TYPE)
-_OURS = (bags.GROUND_TRUTH_TOPIC, bags.LABELS_TOPIC, bags.OVERLAY_TOPIC)
-_COMPANIONS = (bags.CONDITION_TOPIC, bags.CAMERA_INFO_TOPIC, bags.GROUND_TRUTH_TOPIC)
 
 
 class BagSource:
     """One image topic of a bag, paced by the bag's times, with the headers' stamps; an `FrameSource`.
 
-    topic: None takes the only image topic; ground truth and masks that this package wrote do not count as one.
+    topic: None takes the only camera's; ground truth, masks and depth do not count as one.
     max_seconds: only so much from the bag's start; None for all of it.
-    Raises InputError where there is no image topic, no message on it, or more than one and none was chosen.
-    A bag of drawn scenes brings conditions (as sections) and ground truth along.
+    Raises InputError where there is no image topic, no message on it, or more than one camera and none was chosen.
+    A bag that this package made brings conditions (as sections), sequences and ground truth along.
+    losses: what could not be read of a damaged bag, all of it when the frames have been read.
     """
 
     def __init__(self, path: Path, topic: str | None = None, max_seconds: float | None = None) -> None:
         self.path = path
         with bags.BagReader(path) as reader:
-            chosen = _choose(path, reader.topics, topic)
+            chosen = choose_camera(path, reader.topics, topic)
+            truth_topic = reader.entries.get(TRUTH_TOPIC_ENTRY) or find_truth(reader.topics)
             self.drawn = reader.entries.get("vltseg.drawn") == "true"
-            self._companions = {entry.name for entry in reader.topics} & set(_COMPANIONS)
+            self._truth_topic = truth_topic if truth_topic != chosen.name else None
+            own = {camera_info_of(chosen.name), self._truth_topic, bags.CONDITION_TOPIC, bags.SEQUENCE_TOPIC}
+            self._companions = {entry.name for entry in reader.topics} & own
+            self.label_space = space_of_entries(_entries(reader))
             self._stop_ns = None if max_seconds is None else reader.start_ns + round(max_seconds * 1e9)
             duration_s = max((reader.end_ns - reader.start_ns) / 1e9, 1e-9)
+            self.losses = reader.losses
         self.topic, self.message_type = chosen.name, chosen.message_type
         self.frame_rate_hz = max(chosen.num_messages - 1, 1) / duration_s
         played_s = duration_s if max_seconds is None else min(max_seconds, duration_s)
         self.num_frames: int | None = min(chosen.num_messages, round(self.frame_rate_hz * played_s) + 1)
-        self.has_truth = bags.GROUND_TRUTH_TOPIC in self._companions
+        self.has_truth = self._truth_topic in self._companions
         kind = "drawn driving scenes" if self.drawn else f"topic {self.topic}"
         self.description = f"{kind} of the bag {path}"
 
@@ -49,7 +54,7 @@ class BagSource:
 
         A frame comes out when the next one was read: its companions may lie on either side of it in the bag.
         """
-        section, count = "", 0
+        section, sequence, count = "", "", 0
         pending: SourceFrame | None = None
         waiting: list[bags.BagMessage] = []
         with bags.BagReader(self.path) as reader:
@@ -59,12 +64,16 @@ class BagSource:
                         frame, waiting = _with_companions(pending, waiting)
                         yield frame
                     stamp_ns = bag_messages.stamp_of(message.cdr)
-                    pending = SourceFrame(f"{count:06d}", section, stamp_ns, message.time_ns, message.cdr)
+                    name = f"{count:06d}"
+                    pending = SourceFrame(name, section, stamp_ns, message.time_ns, message.cdr, sequence=sequence)
                     count += 1
                 else:
                     waiting.append(message)
                     if message.topic == bags.CONDITION_TOPIC:
-                        section = bag_messages.deserialise(message.cdr, bag_messages.STRING_TYPE).data
+                        section = _text(message) or section
+                    elif message.topic == bags.SEQUENCE_TOPIC:
+                        sequence = _text(message) or sequence
+            self.losses = reader.losses
         if pending is not None:
             yield _with_companions(pending, waiting)[0]
 
@@ -78,30 +87,11 @@ class BagSource:
         yield bags.BagMessage(self.topic, self.message_type, frame.time_ns, frame.message)
 
     def truth(self, frame: SourceFrame) -> NDArray[np.uint8] | None:
-        """Train ids uint8 [H, W] of the same stamp, or None where the bag holds none."""
+        """Labels uint8 [H, W] of the same stamp in `label_space`, or None where the bag holds none."""
         for companion in frame.companions:
-            if companion.topic == bags.GROUND_TRUTH_TOPIC and _stamp_or_time(companion) == frame.stamp_ns:
+            if companion.topic == self._truth_topic and _stamp_or_time(companion) == frame.stamp_ns:
                 return bag_messages.labels_of(companion.cdr)
         return None
-
-
-def _choose(path: Path, topics: list[bags.BagTopic], topic: str | None) -> bags.BagTopic:
-    images = [entry for entry in topics if entry.message_type in _IMAGE_TYPES and entry.num_messages > 0]
-    if topic is not None:
-        chosen = [entry for entry in images if entry.name == topic]
-    else:
-        chosen = [entry for entry in images if entry.name not in _OURS] or images
-    if len(chosen) == 1:
-        return chosen[0]
-    if not images:
-        present = ", ".join(f"{entry.name} ({entry.message_type})" for entry in topics) or "nothing"
-        raise InputError(
-            f"the bag '{path}' holds no images (it holds {present}): give a bag with sensor_msgs/Image or CompressedImage"
-        )
-    names = ", ".join(entry.name for entry in (images if topic is not None else chosen))
-    if topic is not None:
-        raise InputError(f"the bag '{path}' has no images on topic '{topic}': choose --topic from {names}")
-    raise InputError(f"the bag '{path}' has images on {len(chosen)} topics: choose one with --topic from {names}")
 
 
 def _with_companions(frame: SourceFrame, waiting: list[bags.BagMessage]) -> tuple[SourceFrame, list[bags.BagMessage]]:
@@ -113,3 +103,23 @@ def _with_companions(frame: SourceFrame, waiting: list[bags.BagMessage]) -> tupl
 def _stamp_or_time(message: bags.BagMessage) -> int:
     headerless = message.message_type == bag_messages.STRING_TYPE
     return message.time_ns if headerless else bag_messages.stamp_of(message.cdr)
+
+
+def _entries(reader: bags.BagReader) -> dict[str, str]:
+    """The bag's metadata; where its end is lost, the copy that `vltseg bag make` puts at its beginning."""
+    if reader.entries:
+        return reader.entries
+    message = next(reader.messages([bags.METADATA_TOPIC]), None)
+    try:
+        entries = json.loads(_text(message) or "{}")
+    except ValueError:
+        return {}
+    return {str(key): str(value) for key, value in entries.items()} if isinstance(entries, dict) else {}
+
+
+def _text(message: bags.BagMessage | None) -> str | None:
+    """A std_msgs/String's text, or None for what is none."""
+    try:
+        return str(bag_messages.deserialise(message.cdr, bag_messages.STRING_TYPE).data) if message is not None else None
+    except InputError:
+        return None

@@ -6,22 +6,22 @@ from __future__ import annotations
 import errno
 import os
 import re
-import signal
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from vltseg_core.errors import VltsegError
+from vltseg_ros.bag_command import bag
 from vltseg_ros.checkpoint_commands import convert, describe, fetch
+from vltseg_ros.data_command import data
+from vltseg_ros.evaluate_bag_command import evaluate_bag
+from vltseg_ros.replay_command import LabelSpaceName, positive, run_with_progress
 from vltseg_ros.segment_command import segment
 
 if TYPE_CHECKING:
-    from vltseg_ros.demo import DemoOutcome, DemoSettings
-
-_INTERRUPTED, _TERMINATED = 130, 143
+    from vltseg_ros.demo import DemoOutcome
 
 app = typer.Typer(
     name="vltseg",
@@ -32,17 +32,13 @@ app = typer.Typer(
 )
 
 
+app.add_typer(bag, name="bag")
 app.command()(convert)
 app.command()(fetch)
 app.command()(segment)
 app.command()(describe)
-
-
-class LabelSpaceName(str, Enum):
-    """Label spaces of ground truth files."""
-
-    CITYSCAPES_TRAIN_IDS = "cityscapes_train_ids"
-    CAMVID = "camvid"
+app.command()(evaluate_bag)
+app.add_typer(data)
 
 
 def main() -> None:
@@ -99,12 +95,6 @@ def _image_size(text: str) -> tuple[int, int]:
     return int(match[2]), int(match[1])
 
 
-def _positive(value: float | None) -> float | None:
-    if value is not None and not 0 < value < float("inf"):
-        raise typer.BadParameter(f"{value} is not a number above 0")
-    return value
-
-
 @app.command()
 def demo(
     own_input: Annotated[
@@ -117,14 +107,14 @@ def demo(
     label_space: Annotated[
         LabelSpaceName, typer.Option(help="What the values in --labels mean.")
     ] = LabelSpaceName.CITYSCAPES_TRAIN_IDS,
-    rate: Annotated[float, typer.Option(callback=_positive, help="Speed of playing; 1 is real time.")] = 1.0,
+    rate: Annotated[float, typer.Option(callback=positive, help="Speed of playing; 1 is real time.")] = 1.0,
     rate_hz: Annotated[
         float | None,
-        typer.Option(callback=_positive, help="Frames a second of drawn scenes or images (10 unless given), or of a video."),
+        typer.Option(callback=positive, help="Frames a second of drawn scenes or images (10 unless given), or of a video."),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(callback=_positive, help="Length of each drawn condition (4 unless given), or of the input to play (all)."),
+        typer.Option(callback=positive, help="Length of each drawn condition (4 unless given), or of the input to play (all)."),
     ] = None,
     image_size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of drawn scenes in pixels.")] = "480x360",
     seed: Annotated[int, typer.Option(min=0, help="Which scenes are drawn.")] = 0,
@@ -142,7 +132,7 @@ def demo(
     from vltseg_ros.ros_installation import require_ros
 
     require_ros()
-    from vltseg_ros.demo import DemoSettings
+    from vltseg_ros.demo import DemoSettings, run_demo
     from vltseg_ros.demo_bag import DemoBagSettings
 
     defaults = DemoBagSettings()
@@ -165,29 +155,10 @@ def demo(
         checkpoint=checkpoint,
         device=device,
     )
-    outcome = _run_with_progress(settings)
+    outcome = run_with_progress(lambda progress: run_demo(settings, progress), output)
     _print_outcome(outcome)
     if open_report:
         _open_in_browser(outcome.folder.report)
-
-
-def _run_with_progress(settings: DemoSettings) -> DemoOutcome:
-    from vltseg_ros.demo import run_demo
-    from vltseg_ros.progress_bar import progress_bar
-
-    before = signal.signal(signal.SIGTERM, _on_sigterm)
-    try:
-        with progress_bar() as progress:
-            return run_demo(settings, progress)
-    except KeyboardInterrupt:
-        print(f"\nvltseg: stopped; what was recorded so far is in '{settings.output}'", file=sys.stderr)
-        raise typer.Exit(_INTERRUPTED) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _on_sigterm(number: int, frame: object) -> NoReturn:
-    sys.exit(_TERMINATED)
 
 
 def _print_outcome(outcome: DemoOutcome) -> None:

@@ -4,16 +4,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vltseg_core.data.demo_scenes import CONDITIONS, DemoSequence
-from vltseg_ros import bag_messages, bags
-
-FRAME_ID = "camera_optical_frame"
-START_NS = 1_735_689_600 * 1_000_000_000
-"""First stamp, 2025-01-01 00:00 UTC: fixed, so that the same seed gives the same bag."""
+from vltseg_ros import bags
+from vltseg_ros.bag_frames import BagFrame, FrameWriter
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,15 @@ class DemoBagSettings:
         """Frames of all conditions."""
         return self.num_frames_each * len(self.conditions)
 
+    @property
+    def entries(self) -> dict[str, str]:
+        """What the bag's metadata says of it."""
+        return {
+            "vltseg.drawn": "true",
+            "vltseg.seed": str(self.seed),
+            "vltseg.conditions": json.dumps(list(self.conditions)),
+        }
+
 
 def write_demo_bag(path: Path, settings: DemoBagSettings, on_frame: Callable[[], object] = lambda: None) -> None:
     """Draw the scenes into a new bag (mcap); `on_frame` is called after each frame.
@@ -43,37 +49,26 @@ def write_demo_bag(path: Path, settings: DemoBagSettings, on_frame: Callable[[],
     Topics: /camera/image (rgb8), /camera/camera_info, /ground_truth/labels (mono8, train ids) and /condition (the
     name, once where each condition begins). Images, infos and labels of one frame share their stamp.
     """
-    interval_ns = round(1e9 / settings.frame_rate_hz)
     with bags.BagWriter(path) as writer:
-        writer.describe(
-            {
-                "vltseg.drawn": "true",
-                "vltseg.seed": str(settings.seed),
-                "vltseg.conditions": json.dumps(list(settings.conditions)),
-            }
+        writer.describe(settings.entries)
+        frames = FrameWriter(writer)
+        for frame in drawn_frames(settings):
+            frames.write(frame)
+            on_frame()
+
+
+def drawn_frames(settings: DemoBagSettings) -> Iterator[BagFrame]:
+    """The scenes, drawn when they are asked for."""
+    num_frames = 0
+    for condition in settings.conditions:
+        sequence = DemoSequence(
+            settings.seed,
+            condition=condition,
+            image_size=settings.image_size,
+            frame_rate_hz=settings.frame_rate_hz,
         )
-        stamp_ns = START_NS
-        for condition in settings.conditions:
-            sequence = DemoSequence(
-                settings.seed,
-                condition=condition,
-                image_size=settings.image_size,
-                frame_rate_hz=settings.frame_rate_hz,
-            )
-            name = bag_messages.string_message(condition)
-            writer.write(bags.CONDITION_TOPIC, bag_messages.STRING_TYPE, stamp_ns, name)
-            for index in range(settings.num_frames_each):
-                _write_frame(writer, sequence, index, stamp_ns)
-                stamp_ns += interval_ns
-                on_frame()
-
-
-def _write_frame(writer: bags.BagWriter, sequence: DemoSequence, index: int, stamp_ns: int) -> None:
-    frame = sequence.frame(index)
-    size = (frame.labels.shape[0], frame.labels.shape[1])
-    info = bag_messages.camera_info_message(sequence.intrinsics, size, stamp_ns, FRAME_ID)
-    labels = bag_messages.image_message(frame.labels, stamp_ns, FRAME_ID)
-    image = bag_messages.image_message(frame.image, stamp_ns, FRAME_ID)
-    writer.write(bags.CAMERA_INFO_TOPIC, bag_messages.CAMERA_INFO_TYPE, stamp_ns, info)
-    writer.write(bags.GROUND_TRUTH_TOPIC, bag_messages.IMAGE_TYPE, stamp_ns, labels)
-    writer.write(bags.IMAGE_TOPIC, bag_messages.IMAGE_TYPE, stamp_ns, image)
+        for index in range(settings.num_frames_each):
+            frame = sequence.frame(index)
+            time_s = num_frames / settings.frame_rate_hz
+            yield BagFrame(frame.image, sequence.intrinsics, time_s, frame.labels, condition)
+            num_frames += 1

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vltseg_ros.bags import BagMessage
+from vltseg_ros.ground_truth import LabelSpace
 
 
 class SourceFrame(NamedTuple):
@@ -27,6 +28,8 @@ class SourceFrame(NamedTuple):
     """The serialised message to publish, of the source's `message_type`."""
     companions: tuple[BagMessage, ...] = ()
     """What else the source recorded with this frame, for example its camera info."""
+    sequence: str = ""
+    """The drive that it belongs to; frames of one look alike. Empty where the source does not say."""
 
 
 class FrameSource(Protocol):
@@ -38,12 +41,19 @@ class FrameSource(Protocol):
     """Whether the frames are drawn scenes rather than a camera's pictures."""
     has_truth: bool
     """Whether the source carries ground truth of its own."""
+    label_space: LabelSpace
+    """What the values of its own ground truth mean."""
     message_type: str
     """sensor_msgs/msg/Image or sensor_msgs/msg/CompressedImage."""
     num_frames: int | None
     """How many frames, where that is known beforehand."""
     frame_rate_hz: float
     """Nominal rate: what a video of the frames should play at."""
+
+    @property
+    def losses(self) -> list[str]:
+        """A sentence for each thing that could not be read, so far."""
+        ...
 
     def frames(self) -> Iterator[SourceFrame]:
         """The frames in the order of their times; raises InputError where one cannot be read."""
@@ -58,5 +68,5 @@ class FrameSource(Protocol):
         ...
 
     def truth(self, frame: SourceFrame) -> NDArray[np.uint8] | None:
-        """The frame's own ground truth, train ids uint8 [H, W], where the source carries one."""
+        """The frame's own ground truth in `label_space`, uint8 [H, W], where the source carries one."""
         ...

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ground truth labels beside a sequence: a folder of PNG files, in one of the label spaces by name."""
+"""What the values of ground truth labels mean, by name or by a bag's metadata; labels beside a sequence as PNG files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vltseg_core.errors import InputError
-from vltseg_core.labels import CAMVID, CITYSCAPES, CITYSCAPES_TO_CAMVID, IGNORE, ClassTable
+from vltseg_core.labels import CAMVID, CITYSCAPES, CITYSCAPES_TO_CAMVID, IGNORE, ClassTable, SemanticClass
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,49 @@ _CAMVID_LIKES = (10, 2, 5, 0, 1, 8, 7, 4, 13, 11, 12)
 CITYSCAPES_TRAIN_IDS = LabelSpace("cityscapes_train_ids", CITYSCAPES, np.arange(256, dtype=np.uint8))
 CAMVID_IDS = LabelSpace("camvid", _in_cityscapes_colours(CAMVID, _CAMVID_LIKES), CITYSCAPES_TO_CAMVID)
 LABEL_SPACES = {space.name: space for space in (CITYSCAPES_TRAIN_IDS, CAMVID_IDS)}
+_ENTRY = "vltseg.label_space"
+_CLASSES_ENTRY = _ENTRY + ".classes"
+_LOOKUP_ENTRY = _ENTRY + ".from_cityscapes"
+_GREY = (160, 160, 160)
+
+
+def space_entries(space_name: str, class_names: Sequence[str], from_cityscapes: NDArray[np.uint8]) -> dict[str, str]:
+    """A label space as entries of a bag's metadata, whole: who reads them needs no data set by that name.
+
+    from_cityscapes: lookup uint8 [256], a predicted train id's class in the space.
+    """
+    return {
+        _ENTRY: space_name,
+        _CLASSES_ENTRY: json.dumps(list(class_names)),
+        _LOOKUP_ENTRY: json.dumps(from_cityscapes[: len(CITYSCAPES)].tolist()),
+    }
+
+
+def space_of_entries(entries: Mapping[str, str]) -> LabelSpace:
+    """The label space that a bag's metadata tells; Cityscapes train ids where it tells none.
+
+    A space that has no name here has each class in the colour of the first train id that it takes in.
+    Raises InputError for a name that is not known here and comes without its classes.
+    """
+    name = entries.get(_ENTRY, CITYSCAPES_TRAIN_IDS.name)
+    if name in LABEL_SPACES:
+        return LABEL_SPACES[name]
+    try:
+        class_names = [str(class_name) for class_name in json.loads(entries[_CLASSES_ENTRY])]
+        train_id_classes = np.array(json.loads(entries[_LOOKUP_ENTRY]), np.uint8)
+        if train_id_classes.shape != (len(CITYSCAPES),):
+            raise ValueError(f"{train_id_classes.size} numbers")
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        raise InputError(
+            f"the bag's ground truth is in label space '{name}', expected one of {', '.join(LABEL_SPACES)} "
+            f"or metadata '{_CLASSES_ENTRY}' and '{_LOOKUP_ENTRY}': make the bag anew"
+        ) from error
+    from_cityscapes = np.full(256, IGNORE, np.uint8)
+    from_cityscapes[: len(CITYSCAPES)] = train_id_classes
+    likes = {int(class_id): train_id for train_id, class_id in reversed(list(enumerate(train_id_classes)))}
+    colours = [CITYSCAPES.classes[likes[i]].colour if i in likes else _GREY for i in range(len(class_names))]
+    classes = tuple(SemanticClass(i, *pair) for i, pair in enumerate(zip(class_names, colours, strict=True)))
+    return LabelSpace(name, ClassTable(name, classes), from_cityscapes)
 
 
 class LabelFolder:

@@ -17,15 +17,15 @@ from PIL import Image, ImageOps
 
 from vltseg_core.errors import InputError
 from vltseg_ros import bag_messages, bags
+from vltseg_ros.bag_frames import COMPRESSED_IMAGE_TOPIC, FRAME_ID, START_NS
 from vltseg_ros.bag_source import BagSource
-from vltseg_ros.demo_bag import FRAME_ID, START_NS
 from vltseg_ros.frame_source import FrameSource, SourceFrame
+from vltseg_ros.ground_truth import CITYSCAPES_TRAIN_IDS
 from vltseg_ros.serialised_images import rgb_of
 
 _LOG = logging.getLogger(__name__)
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 DEFAULT_IMAGE_RATE_HZ = 10.0
-_COMPRESSED_TOPIC = bags.IMAGE_TOPIC + "/compressed"
 _JPEG_QUALITY = 95
 
 
@@ -34,7 +34,13 @@ class _DecodedSource:
 
     drawn = False
     has_truth = False
+    label_space = CITYSCAPES_TRAIN_IDS
     message_type = bag_messages.IMAGE_TYPE
+
+    @property
+    def losses(self) -> list[str]:
+        """What cannot be read here is raised, or logged."""
+        return []
 
     def picture(self, frame: SourceFrame) -> NDArray[np.uint8]:
         """The frame's pixels, uint8 [H, W, 3] RGB."""
@@ -45,7 +51,7 @@ class _DecodedSource:
         encoded = io.BytesIO()
         Image.fromarray(self.picture(frame)).save(encoded, "JPEG", quality=_JPEG_QUALITY)
         cdr = bag_messages.compressed_image_message(encoded.getvalue(), "jpeg", frame.stamp_ns, FRAME_ID)
-        yield bags.BagMessage(_COMPRESSED_TOPIC, bag_messages.COMPRESSED_IMAGE_TYPE, frame.time_ns, cdr)
+        yield bags.BagMessage(COMPRESSED_IMAGE_TOPIC, bag_messages.COMPRESSED_IMAGE_TYPE, frame.time_ns, cdr)
 
     def truth(self, frame: SourceFrame) -> NDArray[np.uint8] | None:
         """Pictures carry no ground truth."""
@@ -66,7 +72,7 @@ class ImageFilesSource(_DecodedSource):
         """One frame a file; raises InputError for a file that is no image."""
         for index, path in enumerate(self.paths):
             stamp_ns = START_NS + round(index * 1e9 / self.frame_rate_hz)
-            message = bag_messages.image_message(_read_image(path), stamp_ns, FRAME_ID)
+            message = bag_messages.image_message(read_upright(path), stamp_ns, FRAME_ID)
             yield SourceFrame(path.stem, "", stamp_ns, stamp_ns, message)
 
 
@@ -139,7 +145,8 @@ def _image_files(candidates: list[Path], description: str, rate_hz: float | None
     return ImageFilesSource(images, description, rate_hz or DEFAULT_IMAGE_RATE_HZ, max_seconds)
 
 
-def _read_image(path: Path) -> NDArray[np.uint8]:
+def read_upright(path: Path) -> NDArray[np.uint8]:
+    """An image file as uint8 [H, W, 3] RGB, turned as its EXIF data says; raises InputError where it cannot be read."""
     try:
         with Image.open(path) as image:
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))

@@ -29,6 +29,7 @@ class NodeProcess:
     """A node's process; use it as a context manager, which ends the node.
 
     command: program and its arguments, before ROS's own. log_path: file that gets all that the node prints.
+    params_file: YAML file with more parameters; `parameters` go over it.
     The node gets a session of its own, so that a terminal's Ctrl-C reaches only us, who then end it in order; and the
     kernel ends it should we be killed.
     """
@@ -41,10 +42,13 @@ class NodeProcess:
         namespace: str,
         parameters: Mapping[str, object],
         log_path: Path,
+        params_file: Path | None = None,
     ) -> None:
         self.full_name = f"{namespace}/{name}"
         self._log_path = log_path
         arguments = ["--ros-args", "-r", f"__node:={name}", "-r", f"__ns:={namespace}"]
+        if params_file is not None:
+            arguments += ["--params-file", str(params_file)]
         for key, value in parameters.items():
             arguments += ["-p", f"{key}:={json.dumps(value)}"]
         with log_path.open("wb") as log:

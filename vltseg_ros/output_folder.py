@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder that a demo leaves behind: claimed so that nothing of the user's is ever overwritten."""
+"""The folder that a demo or an evaluation leaves behind: claimed so that nothing of the user's is ever overwritten."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class OutputFolder:
         self.video = path / "overlay.mp4"
         self.report = path / "report.html"
         self.results = path / "results.json"
+        self.tables = path / "results.md"
         self.node_log = path / "node.log"
         self._lock: IO[bytes] | None = None
 
@@ -48,7 +49,7 @@ class OutputFolder:
             raise InputError(f"'{self.path}' is in use by another run: wait for it, or give another folder with -o") from error
         for folder in (self.input_bag, self.recording, self.result_bag, self.overlays):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.video, self.report, self.results, self.node_log):
+        for file in (self.video, self.report, self.results, self.tables, self.node_log):
             file.unlink(missing_ok=True)
         return self
 

@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plays a sequence of images into a running segmentation node over DDS and records the masks that come back.
 
-Stamps identify frames: a mask answers the frame with its exact stamp. Masks are received in a thread of their own, so
-that their times of receipt do not wait for the next frame's publishing.
+Stamps identify frames: a mask answers the frame with its exact stamp, frames of one stamp in turn. Masks are received
+in a thread of their own, so that their times of receipt do not wait for the next frame's publishing. /clock tells the
+time of the sequence to a node that uses sim time.
 """
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import Any
 
 import rclpy
@@ -25,71 +24,37 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
+from vltseg_core.prefetch import prefetched
 from vltseg_ros import bag_messages, bags
 from vltseg_ros.frame_source import SourceFrame
 from vltseg_ros.node_process import NodeError, NodeProcess
-from vltseg_ros.prefetch import prefetched
+from vltseg_ros.replay_record import PlayedFrame, ReplayRecord, num_refused
 from vltseg_ros.serialised_images import MESSAGE_CLASSES
+from vltseg_ros.sim_clock import SimClock
 
 _TICK_S = 0.1
 _STATE_QUESTION_S = 2.0
 _FIRST_MASK_S = 60.0
+_CONFIDENCE_S = 1.0
+_MAX_SILENT_FRAMES = 10
 _SETTLING_S = 0.3
 _DIAGNOSTICS_S = 2.5
 _INPUT_TOPICS = {bag_messages.IMAGE_TYPE: "image", bag_messages.COMPRESSED_IMAGE_TYPE: "image/compressed"}
-
-
-@dataclass
-class PlayedFrame:
-    """One published frame and what became of it."""
-
-    name: str
-    section: str
-    stamp_ns: int
-    time_ns: int
-    """When it plays, on the sequence's own clock."""
-    published_s: float
-    """When it was published, on this process's monotonic clock."""
-    latency_ms: float = float("nan")
-    """From publishing to receipt of its mask; NaN while there is none."""
-
-    @property
-    def answered(self) -> bool:
-        """Whether its mask came back."""
-        return not math.isnan(self.latency_ms)
-
-
-@dataclass
-class ReplayRecord:
-    """What a replay saw."""
-
-    frames: list[PlayedFrame] = field(default_factory=list)
-    playing_s: float = 0.0
-    """First to last publishing, plus one mean interval."""
-    num_late_frames: int = 0
-    """Frames that were published over 50 ms behind their time: this machine could not play in real time."""
-    num_unknown_masks: int = 0
-    """Masks whose stamp is no waiting frame's."""
-    diagnostics: dict[str, str] = field(default_factory=dict)
-    """Keys and values of the node's last /diagnostics message."""
-
-    @property
-    def num_answered(self) -> int:
-        """Frames whose mask came back."""
-        return sum(frame.answered for frame in self.frames)
 
 
 class Replay:
     """A ROS node that publishes one topic and listens to one node's masks; use it as a context manager.
 
     node: the process that is to answer. message_type: what will be published, sensor_msgs/msg/Image or CompressedImage.
-    record: where masks go, at the sequence's time of their receipt, under /semantic/labels.
+    record: where masks go, at the sequence's time of their receipt, under /semantic/labels. with_confidence: ask for the
+    confidence too, and record it beside them under /semantic/confidence.
     """
 
-    def __init__(self, node: NodeProcess, message_type: str, record: bags.BagWriter) -> None:
+    def __init__(self, node: NodeProcess, message_type: str, record: bags.BagWriter, *, with_confidence: bool = False) -> None:
         self._node = node
         self._record = record
         self._waiting: dict[int, deque[PlayedFrame]] = defaultdict(deque)
+        self._without_confidence: dict[int, deque[PlayedFrame]] = defaultdict(deque)
         self._rate = 1.0
         self.result = ReplayRecord()
         self._context = rclpy.Context()
@@ -97,15 +62,23 @@ class Replay:
         self._ros = rclpy.create_node("vltseg_replay", context=self._context, start_parameter_services=False, enable_rosout=False)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._ros)
+        self._clock = SimClock(self._ros)
         namespace = node.full_name.rsplit("/", 1)[0]
         self._image_topic = f"{namespace}/{_INPUT_TOPICS[message_type]}"
-        self._labels_topic = f"{namespace}/semantic/labels"
         qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE)
         self._publisher = self._ros.create_publisher(MESSAGE_CLASSES[message_type], self._image_topic, qos)
-        mask_qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=50, reliability=ReliabilityPolicy.RELIABLE)
-        self._masks = self._ros.create_subscription(Image, self._labels_topic, self._on_mask, mask_qos, raw=True)
+        self._answers = {f"{namespace}/semantic/labels": self._on_mask}
+        if with_confidence:
+            self._answers[f"{namespace}/semantic/confidence"] = self._on_confidence
+        self._with_confidence = with_confidence
+        answer_qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=50, reliability=ReliabilityPolicy.RELIABLE)
+        for topic, callback in self._answers.items():
+            self._ros.create_subscription(Image, topic, callback, answer_qos, raw=True)
         self._ros.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self._state: Any = self._ros.create_client(GetState, f"{node.full_name}/get_state")
+        self._news = threading.Event()
+        self._num_reports = 0
+        self._slowest_s = 0.0
         self._closing = threading.Event()
         self._failure: BaseException | None = None
         self._receiver = threading.Thread(target=self._receive, name="replay-receiver", daemon=True)
@@ -118,14 +91,11 @@ class Replay:
         """
         deadline = time.monotonic() + timeout_s
         self._wait_until_active(deadline)
-        while self._publisher.get_subscription_count() == 0 or self._ros.count_publishers(self._labels_topic) == 0:
+        while missing := self._missing_connection():
             self._wait(_TICK_S)
             if time.monotonic() > deadline:
-                missing = "subscribes to " + self._image_topic
-                if self._publisher.get_subscription_count():
-                    missing = "publishes " + self._labels_topic
                 raise NodeError(f"the node {self._node.full_name} is active, but nobody {missing}: see its log")
-        self._wait(_SETTLING_S)  # discovery runs both ways, and the node's side of it may end a moment after ours
+        time.sleep(_SETTLING_S)  # discovery runs both ways, and the node's side of it may end a moment after ours
 
     def play(
         self,
@@ -141,22 +111,43 @@ class Replay:
         Raises NodeError where the node ends meanwhile. `result` holds what happened so far also then.
         """
         self._rate = rate
-        played = self.result.frames
         start_s = first_time_ns = None
         with closing(prefetched(frames)) as ready:
             for frame in ready:
                 if start_s is None or first_time_ns is None:
                     start_s, first_time_ns = time.monotonic(), frame.time_ns
+                    self._clock.set(first_time_ns, rate)
                 due_s = start_s + (frame.time_ns - first_time_ns) / 1e9 / rate
                 while (left_s := due_s - time.monotonic()) > 0:
                     self._wait(min(left_s, _TICK_S))
                 self._require_going_on()
                 self.result.num_late_frames += time.monotonic() > due_s + 0.05
+                self.result.num_shared_stamps += bool(self._waiting[frame.stamp_ns])
                 self._publish(frame)
-                elapsed_s = played[-1].published_s - played[0].published_s
-                self.result.playing_s = elapsed_s * len(played) / max(len(played) - 1, 1)
                 on_frame()
         self._wait_for_last_masks(patience_s)
+        self._wait_for_diagnostics()
+        return self.result
+
+    def play_lossless(
+        self, frames: Iterable[SourceFrame], *, patience_s: float = 5.0, on_frame: Callable[[], object] = lambda: None
+    ) -> ReplayRecord:
+        """Publish each frame when the one before was answered or refused, or was waited for in vain; as `play` else.
+
+        The sequence's clock stands at each frame's time until the next one. patience_s: as in `play`, for every frame.
+        Raises NodeError also where ten frames in a row were waited for in vain.
+        """
+        self._rate = 0.0
+        with closing(prefetched(frames)) as ready:
+            for frame in ready:
+                self._clock.set(frame.time_ns, 0.0)
+                # a frame that was given up cannot be what a mask of this stamp answers
+                self._waiting[frame.stamp_ns].clear()
+                self._without_confidence[frame.stamp_ns].clear()
+                num_unanswered = len(self.result.frames) - self.result.num_answered
+                played = self._publish(frame)
+                self._wait_for_answer(played, patience_s, num_unanswered)
+                on_frame()
         self._wait_for_diagnostics()
         return self.result
 
@@ -192,14 +183,27 @@ class Replay:
                     if failure is not None:
                         raise NodeError(failure)
 
-    def _publish(self, frame: SourceFrame) -> None:
-        record = PlayedFrame(frame.name, frame.section, frame.stamp_ns, frame.time_ns, time.monotonic())
-        self.result.frames.append(record)
-        self._waiting[frame.stamp_ns].append(record)
+    def _missing_connection(self) -> str:
+        """What is not connected yet, as a clause; empty where everything is."""
+        if self._publisher.get_subscription_count() == 0:
+            return f"subscribes to {self._image_topic}"
+        return next((f"publishes {topic}" for topic in self._answers if self._ros.count_publishers(topic) == 0), "")
+
+    def _publish(self, frame: SourceFrame) -> PlayedFrame:
+        played = PlayedFrame(frame.name, frame.section, frame.stamp_ns, frame.time_ns, time.monotonic(), sequence=frame.sequence)
+        frames = self.result.frames
+        frames.append(played)
+        self._waiting[frame.stamp_ns].append(played)
+        if self._with_confidence:
+            self._without_confidence[frame.stamp_ns].append(played)
         self._publisher.publish(frame.message)
+        self.result.playing_s = (played.published_s - frames[0].published_s) * len(frames) / max(len(frames) - 1, 1)
+        return played
 
     def _wait(self, seconds: float) -> None:
-        time.sleep(seconds)
+        """Sleep so long, or until a message came."""
+        self._news.wait(seconds)
+        self._news.clear()
         self._require_going_on()
 
     def _require_going_on(self) -> None:
@@ -215,21 +219,50 @@ class Replay:
         except BaseException as error:  # handed over, not swallowed: raised where the replay waits
             self._failure = error
 
+    def _patience_s(self, least_s: float) -> float:
+        """How long a mask is waited for: four times what the slowest took; longer for the first."""
+        never_answered = not self._slowest_s and not self.result.num_silent_frames
+        return _FIRST_MASK_S if never_answered else max(least_s, 4 * self._slowest_s)
+
+    def _complete(self, frame: PlayedFrame) -> bool:
+        """Whether everything came that the frame's answer consists of; the confidence follows its mask at once."""
+        if not frame.answered or frame.has_confidence or not self._with_confidence:
+            return frame.answered
+        return time.monotonic() - frame.published_s > frame.latency_ms / 1e3 + _CONFIDENCE_S
+
+    def _wait_for_answer(self, frame: PlayedFrame, patience_s: float, num_unanswered: int) -> None:
+        """Until the answer is complete, or the node has refused one frame more than went unanswered before."""
+        deadline = time.monotonic() + self._patience_s(patience_s)
+        while not self._complete(frame):
+            self._wait(_TICK_S)
+            if frame.answered:
+                continue
+            if num_refused(self.result.diagnostics) > num_unanswered:
+                frame.refused = True
+                return
+            if time.monotonic() > deadline:
+                self.result.num_silent_frames += 1
+                self._require_recent_answer()
+                return
+
+    def _require_recent_answer(self) -> None:
+        newest = self.result.frames[-_MAX_SILENT_FRAMES:]
+        if len(newest) == _MAX_SILENT_FRAMES and not any(frame.answered or frame.refused for frame in newest):
+            raise NodeError(f"the node answered none of {_MAX_SILENT_FRAMES} frames in a row: {self._node.last_words()}")
+
     def _wait_for_last_masks(self, patience_s: float) -> None:
         """The newest frame always gets its mask, so wait for that, as long as masks have been seen to take."""
         if not self.result.frames:
             return
         last = self.result.frames[-1]
-        latencies_s = [frame.latency_ms / 1e3 for frame in self.result.frames if frame.answered]
-        wait_s = max(patience_s, 4 * max(latencies_s)) if latencies_s else _FIRST_MASK_S
-        deadline = time.monotonic() + wait_s
-        while not last.answered and time.monotonic() < deadline:
+        deadline = time.monotonic() + self._patience_s(patience_s)
+        while not self._complete(last) and time.monotonic() < deadline:
             self._wait(_TICK_S)
 
     def _wait_for_diagnostics(self) -> None:
-        """A short sequence may end before the node has said anything of itself."""
-        deadline = time.monotonic() + _DIAGNOSTICS_S
-        while not self.result.diagnostics and time.monotonic() < deadline:
+        """What the node says of itself once all is over."""
+        deadline, before = time.monotonic() + _DIAGNOSTICS_S, self._num_reports
+        while self._num_reports == before and time.monotonic() < deadline:
             self._wait(_TICK_S)
 
     def _on_mask(self, cdr: bytes) -> None:
@@ -240,11 +273,29 @@ class Replay:
             return
         frame = waiting.popleft()
         latency_s = received_s - frame.published_s
+        self._slowest_s = max(self._slowest_s, latency_s)
+        self._record.write(bags.LABELS_TOPIC, bag_messages.IMAGE_TYPE, self._receipt_ns(frame, latency_s), cdr)
         frame.latency_ms = latency_s * 1e3
-        time_ns = frame.time_ns + round(latency_s * 1e9 * self._rate)
-        self._record.write(bags.LABELS_TOPIC, bag_messages.IMAGE_TYPE, time_ns, cdr)
+        self._news.set()
+
+    def _on_confidence(self, cdr: bytes) -> None:
+        received_s = time.monotonic()
+        waiting = self._without_confidence.get(bag_messages.stamp_of(cdr))
+        if not waiting:
+            return
+        frame = waiting.popleft()
+        time_ns = self._receipt_ns(frame, received_s - frame.published_s)
+        self._record.write(bags.CONFIDENCE_TOPIC, bag_messages.IMAGE_TYPE, time_ns, cdr)
+        frame.has_confidence = True
+        self._news.set()
+
+    def _receipt_ns(self, frame: PlayedFrame, latency_s: float) -> int:
+        """When it came, on the sequence's clock; as it stands in a lossless replay, so that answers keep their order."""
+        return frame.time_ns + round(latency_s * 1e9 * self._rate)
 
     def _on_diagnostics(self, message: Any) -> None:
         for status in message.status:
             if self._node.full_name.rsplit("/", 1)[1] in status.name:
                 self.result.diagnostics.update({entry.key: entry.value for entry in status.values})
+                self._num_reports += 1
+                self._news.set()

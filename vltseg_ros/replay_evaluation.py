@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +13,20 @@ from PIL import Image
 
 from vltseg_core.errors import InputError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
-from vltseg_core.evaluation.overlay import blend, side_by_side, with_caption, with_legend
-from vltseg_core.evaluation.report import Panel, PictureRow, SectionResult
+from vltseg_core.evaluation.html_page import PictureRow
+from vltseg_core.evaluation.overlay import blend, side_by_side, with_caption
+from vltseg_core.evaluation.report import SectionResult
 from vltseg_core.evaluation.video import VideoWriter
 from vltseg_core.labels import CITYSCAPES
+from vltseg_core.prefetch import prefetched
 from vltseg_ros import bag_messages, bags
-from vltseg_ros.demo_bag import FRAME_ID
+from vltseg_ros.answered_frame import AnsweredFrame, save_row
+from vltseg_ros.bag_frames import FRAME_ID
 from vltseg_ros.frame_source import FrameSource, SourceFrame
-from vltseg_ros.ground_truth import CITYSCAPES_TRAIN_IDS, LabelFolder
+from vltseg_ros.ground_truth import LabelFolder
 from vltseg_ros.output_folder import OutputFolder
-from vltseg_ros.prefetch import prefetched
-from vltseg_ros.replay import PlayedFrame
+from vltseg_ros.recorded_answers import RecordedAnswer, RecordedAnswers
+from vltseg_ros.replay_record import PlayedFrame
 
 OVERLAYS_PER_SECTION = 4
 WHOLE_SEQUENCE = "sequence"
@@ -50,7 +51,7 @@ class ReplayEvaluation:
         self.sections: dict[str, SectionResult] = {}
         self.pictures: list[PictureRow] = []
         self.unreadable: list[str] = []
-        self.space = truth_folder.space if truth_folder is not None else CITYSCAPES_TRAIN_IDS
+        self.space = truth_folder.space if truth_folder is not None else source.label_space
         self._folder = folder
         self._source = source
         self._played = played
@@ -58,110 +59,103 @@ class ReplayEvaluation:
         self._kept, self._shown = _chosen_frames(played)
         self._newest_overlay: NDArray[np.uint8] | None = None
 
-    def run(self, on_frame: Callable[[], object] = lambda: None) -> None:
-        """Write result_bag, the overlays and the video from the recording; call `on_frame` after each frame."""
+    def run(
+        self,
+        on_frame: Callable[[], object] = lambda: None,
+        on_answered: Callable[[AnsweredFrame], object] = lambda answered: None,
+    ) -> None:
+        """Write result_bag, the overlays and the video from the recording.
+
+        `on_frame` is called after each frame, `on_answered` with each one whose mask came back.
+        """
         self._folder.overlays.mkdir()
         frame_rate_hz = min(max(self._source.frame_rate_hz, 1.0), 60.0)
         with (
-            _RecordedMasks(self._folder.recording) as masks,
+            RecordedAnswers(self._folder.recording) as answers,
             bags.BagWriter(self._folder.result_bag, compressed=True) as results,
             VideoWriter(self._folder.video, frame_rate_hz) as video,
             closing(prefetched(self._source.frames())) as frames,
         ):
             results.describe({"vltseg.drawn": str(self._source.drawn).lower()})
             for index, (frame, played) in enumerate(zip(frames, self._played, strict=False)):
-                mask = masks.take(played.stamp_ns) if played.answered else None
+                answer = answers.take(played)
                 for message in self._source.archive(frame):
                     results.write(*message)
-                picture = self._evaluate_frame(index, frame, played, mask, results)
+                section = self.sections.setdefault(section_name(played), SectionResult(section_name(played)))
+                section.latencies_ms.append(played.latency_ms)
+                if answer is None:
+                    picture = self._unanswered_picture(frame, played)
+                else:
+                    answered = self._answered(index, frame, played, answer)
+                    self._keep(answered, section)
+                    _write_answer(answered, answer, results)
+                    picture = with_caption(
+                        side_by_side([answered.image, answered.overlay]),
+                        f"{answered.caption}: latency {played.latency_ms:.0f} ms",
+                    )
+                    on_answered(answered)
                 if picture is not None:
                     video.add(picture)
                 on_frame()
 
-    def _evaluate_frame(
-        self,
-        index: int,
-        frame: SourceFrame,
-        played: PlayedFrame,
-        mask: bags.BagMessage | None,
-        results: bags.BagWriter,
-    ) -> NDArray[np.uint8] | None:
-        """Count and keep one frame; gives its picture for the video, or None where there is none to see."""
-        name = played.section or WHOLE_SEQUENCE
-        section = self.sections.setdefault(name, SectionResult(name))
-        section.latencies_ms.append(played.latency_ms)
+    def _unanswered_picture(self, frame: SourceFrame, played: PlayedFrame) -> NDArray[np.uint8] | None:
+        """Its picture for the video, or None (noted) where there is none to see."""
         try:
             image = self._source.picture(frame)
         except InputError as error:
-            if played.answered:
-                raise
             self.unreadable.append(f"{frame.name}: {error}")
             return None
-        time_s = (frame.time_ns - self._played[0].time_ns) / 1e9
-        caption = f"{name}, {time_s:.2f} s"
-        if mask is None:
-            held = self._newest_overlay
-            held = image if held is None or held.shape != image.shape else held
-            return with_caption(side_by_side([image, held]), f"{caption}: no mask, the last one is shown")
-        labels = bag_messages.labels_of(mask.cdr)
+        held = self._newest_overlay
+        held = image if held is None or held.shape != image.shape else held
+        return with_caption(side_by_side([image, held]), f"{self._caption(played)}: no mask, the last one is shown")
+
+    def _answered(self, index: int, frame: SourceFrame, played: PlayedFrame, answer: RecordedAnswer) -> AnsweredFrame:
+        image = self._source.picture(frame)
+        labels = bag_messages.labels_of(answer.mask.cdr)
         _require_same_size(image, labels)
-        overlay = blend(image, labels, CITYSCAPES)
-        self._newest_overlay = overlay
-        results.write(*mask)
-        results.write(*_overlay_message(overlay, frame.stamp_ns, mask.time_ns))
         truth = self._truth(frame)
+        confusion = None
         if truth is not None:
+            confusion = ConfusionMatrix(len(self.space.classes))
+            confusion.add(self.space.from_cityscapes[labels], truth)
+        return AnsweredFrame(
+            index=index,
+            frame=frame,
+            section=section_name(played),
+            caption=self._caption(played),
+            image=image,
+            labels=labels,
+            overlay=blend(image, labels, CITYSCAPES),
+            confidence=bag_messages.labels_of(answer.confidence.cdr) if answer.confidence is not None else None,
+            truth=truth,
+            confusion=confusion,
+        )
+
+    def _keep(self, answered: AnsweredFrame, section: SectionResult) -> None:
+        """Count the frame and keep its overlay, if it is one of the chosen."""
+        self._newest_overlay = answered.overlay
+        if answered.confusion is not None:
             section.confusion = section.confusion or ConfusionMatrix(len(self.space.classes))
-            section.confusion.add(self.space.from_cityscapes[labels], truth)
-        if index in self._kept:
-            panels = [Panel("camera image", image), Panel("labels over it", overlay)]
-            if truth is not None:
-                panels.append(Panel("ground truth", blend(image, truth, self.space.classes)))
-            row = PictureRow(caption, tuple(panels))
-            self._save(row, self._named(labels, truth), self._folder.overlays / f"{_file_name(name)}_{frame.name}.png")
-            if index in self._shown:
+            section.confusion.merge(answered.confusion)
+        if answered.index in self._kept:
+            row = answered.picture_row(self.space)
+            save_row(row, answered.labels_to_name(self.space), self._folder.overlays / f"{answered.file_name}.png")
+            if answered.index in self._shown:
                 self.pictures.append(row)
-        return with_caption(side_by_side([image, overlay]), f"{caption}: latency {played.latency_ms:.0f} ms")
+
+    def _caption(self, played: PlayedFrame) -> str:
+        time_s = (played.time_ns - self._played[0].time_ns) / 1e9
+        return f"{section_name(played)}, {time_s:.2f} s"
 
     def _truth(self, frame: SourceFrame) -> NDArray[np.uint8] | None:
         if self._truth_folder is not None:
             return self._truth_folder.labels(frame.name)
         return self._source.truth(frame)
 
-    def _named(self, labels: NDArray[np.uint8], truth: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-        """Every label that a picture's legend must name, uint8 [any]."""
-        if truth is None or self.space is not CITYSCAPES_TRAIN_IDS:
-            return labels
-        return np.union1d(labels, truth)
 
-    def _save(self, row: PictureRow, labels: NDArray[np.uint8], path: Path) -> None:
-        names = " | ".join(panel.name for panel in row.panels)
-        picture = with_caption(side_by_side([panel.picture for panel in row.panels]), f"{row.caption}: {names}")
-        Image.fromarray(with_legend(picture, labels, CITYSCAPES)).save(path)
-
-
-class _RecordedMasks:
-    """The masks of a recording by stamp, read on only as far as needed."""
-
-    def __init__(self, path: Path) -> None:
-        self._reader = bags.BagReader(path)
-        self._unread: Iterator[bags.BagMessage] = self._reader.messages([bags.LABELS_TOPIC])
-        self._early: dict[int, deque[bags.BagMessage]] = defaultdict(deque)
-
-    def take(self, stamp_ns: int) -> bags.BagMessage:
-        """The next mask with this stamp; raises InputError where the recording lacks it."""
-        while not self._early[stamp_ns]:
-            mask = next(self._unread, None)
-            if mask is None:
-                raise InputError(f"the recording lacks the mask of stamp {stamp_ns}: run the demo again")
-            self._early[bag_messages.stamp_of(mask.cdr)].append(mask)
-        return self._early[stamp_ns].popleft()
-
-    def __enter__(self) -> _RecordedMasks:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._reader.close()
+def section_name(played: PlayedFrame) -> str:
+    """The frame's condition, or a name for a sequence that has none."""
+    return played.section or WHOLE_SEQUENCE
 
 
 def _chosen_frames(played: list[PlayedFrame]) -> tuple[set[int], set[int]]:
@@ -181,11 +175,14 @@ def _chosen_frames(played: list[PlayedFrame]) -> tuple[set[int], set[int]]:
     return kept, shown
 
 
-def _overlay_message(overlay: NDArray[np.uint8], stamp_ns: int, time_ns: int) -> bags.BagMessage:
+def _write_answer(answered: AnsweredFrame, answer: RecordedAnswer, results: bags.BagWriter) -> None:
+    results.write(*answer.mask)
+    if answer.confidence is not None:
+        results.write(*answer.confidence)
     encoded = BytesIO()
-    Image.fromarray(overlay).save(encoded, "JPEG", quality=_OVERLAY_JPEG_QUALITY)
-    cdr = bag_messages.compressed_image_message(encoded.getvalue(), "jpeg", stamp_ns, FRAME_ID)
-    return bags.BagMessage(bags.OVERLAY_TOPIC, bag_messages.COMPRESSED_IMAGE_TYPE, time_ns, cdr)
+    Image.fromarray(answered.overlay).save(encoded, "JPEG", quality=_OVERLAY_JPEG_QUALITY)
+    cdr = bag_messages.compressed_image_message(encoded.getvalue(), "jpeg", answered.frame.stamp_ns, FRAME_ID)
+    results.write(bags.OVERLAY_TOPIC, bag_messages.COMPRESSED_IMAGE_TYPE, answer.mask.time_ns, cdr)
 
 
 def _require_same_size(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
@@ -194,7 +191,3 @@ def _require_same_size(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> N
             f"the node answered an image of {image.shape[1]}x{image.shape[0]} pixels with a mask of "
             f"{labels.shape[1]}x{labels.shape[0]}: masks must have their image's size"
         )
-
-
-def _file_name(text: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in text)

@@ -26,6 +26,9 @@ def dds_domain() -> Iterator[int]:
         yield domain_id
 
 
+_SETTLING_S = 0.2
+
+
 class Peer:
     """A program that is not ours: its own context, publishers, subscriptions and service clients."""
 
@@ -49,6 +52,7 @@ class Peer:
         """The response of a service."""
         client = self.node.create_client(service_type, name)
         assert client.wait_for_service(timeout_s), f"no service {name}"
+        self.spin_until(lambda: False, _SETTLING_S)  # the server may not know yet where its answer goes, and would lose it
         future = client.call_async(request)
         assert self.spin_until(future.done, timeout_s), f"no answer from {name}"
         self.node.destroy_client(client)

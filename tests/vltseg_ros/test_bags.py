@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
+
 import numpy as np
 import pytest
+import yaml
 from rosbags.highlevel import AnyReader
-from rosbags.rosbag2 import Reader
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from rosbags.rosbag2.enums import CompressionFormat, CompressionMode
 
 from vltseg_core.errors import InputError
 from vltseg_ros import bag_messages, bags
@@ -148,10 +153,10 @@ def test_what_is_no_bag_is_said_in_one_sentence(tmp_path):
 @pytest.mark.parametrize(("storage", "compressed"), STORAGES)
 def test_damage_anywhere_gives_a_sentence_or_readable_messages(tmp_path, storage, compressed):
     written(tmp_path / "bag", storage, compressed)
-    file = next(path for path in (tmp_path / "bag").iterdir() if path.suffix in (".mcap", ".db3"))
+    file = storage_file(tmp_path / "bag")
     sound = file.read_bytes()
     rng = np.random.default_rng(1)
-    num_refused = 0
+    num_heard = 0
     for _ in range(60):
         damaged = bytearray(sound)
         start = int(rng.integers(0, len(sound)))
@@ -161,9 +166,119 @@ def test_damage_anywhere_gives_a_sentence_or_readable_messages(tmp_path, storage
         file.write_bytes(damaged)
         try:
             with bags.BagReader(tmp_path / "bag") as reader:
-                for message in reader.messages([bags.IMAGE_TOPIC]):
-                    bag_messages.deserialise(message.cdr, message.message_type)
+                list(reader.messages([bags.IMAGE_TOPIC]))
+                sentences = reader.losses
         except InputError as error:
-            num_refused += 1
-            assert "\n" not in str(error)
-    assert num_refused > 5
+            sentences = [str(error)]
+        assert all(sentence.isprintable() for sentence in sentences)
+        num_heard += bool(sentences)
+    assert num_heard > 15
+
+
+def storage_file(folder):
+    return next(path for path in folder.iterdir() if path.suffix in (".mcap", ".db3"))
+
+
+def contents(path):
+    with bags.BagReader(path) as reader:
+        messages = list(reader.messages([topic.name for topic in reader.topics]))
+        return messages, reader.losses
+
+
+def test_a_sound_bag_loses_nothing(tmp_path):
+    written(tmp_path / "bag")
+    messages, losses = contents(tmp_path / "bag")
+    assert len(messages) == 7 and losses == []
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_bag_without_its_metadata_file_is_read_whole(tmp_path, storage):
+    written(tmp_path / "bag", storage)
+    whole = contents(tmp_path / "bag")[0]
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    assert bags.is_bag(tmp_path / "bag")
+    messages, losses = contents(tmp_path / "bag")
+    assert messages == whole
+    assert losses == ["metadata.yaml is missing: topics and times were taken from the files themselves"]
+    with bags.BagReader(tmp_path / "bag") as reader:
+        assert reader.entries == {"vltseg.seed": "7", "note": "ünïcode: [1, 2]"}  # the file tells them too
+
+
+def rewritten_metadata(folder, change):
+    metadata = yaml.safe_load((folder / "metadata.yaml").read_text())
+    change(metadata["rosbag2_bagfile_information"])
+    (folder / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+
+
+def test_a_split_file_that_is_missing_is_named_and_the_others_are_read(tmp_path):
+    written(tmp_path / "bag")
+    whole = contents(tmp_path / "bag")[0]
+    rewritten_metadata(tmp_path / "bag", lambda metadata: metadata["relative_file_paths"].append("bag_1.mcap"))
+    messages, losses = contents(tmp_path / "bag")
+    assert messages == whole and losses == ["files that metadata.yaml names are missing with all their messages: bag_1.mcap"]
+
+
+def test_files_under_other_names_than_the_metadata_says_are_found(tmp_path):
+    written(tmp_path / "bag")
+    whole = contents(tmp_path / "bag")[0]
+    (tmp_path / "bag" / "bag.mcap").rename(tmp_path / "bag" / "renamed.mcap")
+    messages, losses = contents(tmp_path / "bag")
+    assert messages == whole and losses == ["metadata.yaml names bag.mcap, which are not there: renamed.mcap was read instead"]
+
+
+def test_split_files_play_in_the_order_of_their_numbers(tmp_path):
+    (tmp_path / "bag").mkdir()
+    for number in (2, 10, 1):
+        with bags.BagWriter(tmp_path / str(number)) as writer:
+            writer.write(bags.CONDITION_TOPIC, bag_messages.STRING_TYPE, number, bag_messages.string_message("fog"))
+        (tmp_path / str(number) / f"{number}.mcap").rename(tmp_path / "bag" / f"bag_{number}.mcap")
+    assert [message.time_ns for message in contents(tmp_path / "bag")[0]] == [1, 2, 10]
+
+
+def test_a_wrong_count_in_the_metadata_is_said(tmp_path):
+    written(tmp_path / "bag")
+
+    def count_five(metadata):
+        metadata["topics_with_message_count"][0]["message_count"] = 5
+
+    rewritten_metadata(tmp_path / "bag", count_five)
+    messages, losses = contents(tmp_path / "bag")
+    assert len(messages) == 7 and losses == ["/ground_truth/labels: metadata.yaml counts 5 messages, the files hold 3"]
+
+
+@pytest.mark.parametrize("text", ["[", "7", "rosbag2_bagfile_information: {version: 8}", "\x00\xff", ""])
+def test_a_metadata_file_that_is_none_is_done_without(tmp_path, text):
+    written(tmp_path / "bag")
+    (tmp_path / "bag" / "metadata.yaml").write_bytes(text.encode("latin-1"))
+    messages, losses = contents(tmp_path / "bag")
+    assert len(messages) == 7 and losses == [
+        "metadata.yaml cannot be read: topics and times were taken from the files themselves"
+    ]
+
+
+def test_one_of_several_files_that_is_no_bag_does_not_hinder_the_others(tmp_path):
+    written(tmp_path / "bag")
+    (tmp_path / "bag" / "bag_1.mcap").write_bytes(b"noise")
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    messages, losses = contents(tmp_path / "bag")
+    assert len(messages) == 7 and any("bag_1.mcap' is no mcap file" in loss for loss in losses)
+
+
+@pytest.mark.parametrize(
+    ("mode", "storage"), [(CompressionMode.MESSAGE, "mcap"), (CompressionMode.FILE, "mcap"), (CompressionMode.FILE, "sqlite3")]
+)
+def test_bags_compressed_by_message_or_by_file_are_read(tmp_path, mode, storage):
+    plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
+    writer = Writer(tmp_path / "bag", version=8, storage_plugin=plugin)
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    with writer:
+        connection = writer.add_connection("/note", bag_messages.STRING_TYPE, typestore=bag_messages.message_types())
+        for index in range(3):
+            writer.write(connection, index, bag_messages.string_message("fog" * 100))
+    messages, losses = contents(tmp_path / "bag")
+    assert [message.cdr for message in messages] == [bag_messages.string_message("fog" * 100)] * 3 and losses == []
+
+
+def test_a_full_disk_is_an_os_error_in_both_storages(tmp_path):
+    failure = bags._as_os_error(sqlite3.OperationalError("database or disk is full"), tmp_path)
+    assert failure.errno == errno.ENOSPC and failure.filename == str(tmp_path)

@@ -14,8 +14,8 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 from vltseg_core.errors import InputError
 from vltseg_core.evaluation.video import VideoWriter
 from vltseg_ros import bag_messages, bags
+from vltseg_ros.bag_frames import START_NS
 from vltseg_ros.bag_source import BagSource
-from vltseg_ros.demo_bag import START_NS
 from vltseg_ros.image_sources import ImageFilesSource, VideoSource, open_source
 
 SECOND = 1_000_000_000

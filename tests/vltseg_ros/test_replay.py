@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
@@ -23,38 +24,43 @@ INTERVAL_NS = 50_000_000
 SIZE = (48, 64)
 
 
-def frames(num_frames, start_ns=1_735_689_600_000_000_123):
-    """Frame i is red by 16 i, so its mask is i."""
+START_NS = 1_735_689_600_000_000_123
+
+
+def frames(num_frames, interval_ns=INTERVAL_NS, first_time_ns=0, stamps_each=1):
+    """Frame i is red by 16 i, so its mask is i, and green by i; `stamps_each` frames in a row share a stamp."""
     for index in range(num_frames):
-        stamp_ns = start_ns + index * INTERVAL_NS
+        stamp_ns = START_NS + index // stamps_each * interval_ns
         image = np.zeros((*SIZE, 3), np.uint8)
-        image[..., 0] = 16 * (index % 16)
+        image[..., :2] = 16 * (index % 16), index
         message = bag_messages.image_message(image, stamp_ns, "front")
-        # played on another clock than the stamps'
-        yield SourceFrame(str(index), "fog" if index < 5 else "snow", stamp_ns, index * INTERVAL_NS, message)
+        # played on another clock than the stamps', unless first_time_ns is theirs
+        time_ns = first_time_ns + index * interval_ns
+        yield SourceFrame(str(index), "fog" if index < 5 else "snow", stamp_ns, time_ns, message)
 
 
 @pytest.fixture
 def play(tmp_path):
-    """Play frames into the stand-in; gives what the replay saw and the masks that were recorded."""
+    """Play frames into the stand-in; gives what the replay saw and the masks (and confidences) that were recorded."""
 
-    def run(behaviour, num_frames, **options):
+    def run(behaviour, num_frames, *, lossless=False, with_confidence=False, source=None, **options):
         with (
             isolated_dds(),
             NodeProcess(
                 STAND_IN,
                 name="stand_in",
                 namespace="/test_replay",
-                parameters={"checkpoint": behaviour},
+                parameters={"checkpoint": behaviour, "use_sim_time": True},
                 log_path=tmp_path / "node.log",
             ) as node,
             bags.BagWriter(tmp_path / "recording") as recording,
-            Replay(node, bag_messages.IMAGE_TYPE, recording) as replay,
+            Replay(node, bag_messages.IMAGE_TYPE, recording, with_confidence=with_confidence) as replay,
         ):
-            replay.wait_until_ready(options.pop("timeout_s", 30.0))
-            record = replay.play(frames(num_frames), **options)
+            replay.wait_until_ready(options.pop("timeout_s", 60.0))
+            start = replay.play_lossless if lossless else replay.play
+            record = start(source or frames(num_frames), **options)
         with bags.BagReader(tmp_path / "recording") as reader:
-            return record, list(reader.messages([bags.LABELS_TOPIC]))
+            return record, list(reader.messages([bags.LABELS_TOPIC, bags.CONFIDENCE_TOPIC]))
 
     return run
 
@@ -101,6 +107,80 @@ def test_silence_is_waited_for_only_so_long(play, monkeypatch):
     monkeypatch.setattr("vltseg_ros.replay._FIRST_MASK_S", 0.3)
     record, masks = play("mute", 3, patience_s=0.2)
     assert record.num_answered == 0 and not masks and len(record.frames) == 3
+
+
+def test_a_camera_at_60_hz_that_the_node_cannot_follow(play):
+    source = frames(120, interval_ns=16_666_667)
+    record, masks = play("slow", 120, source=source)
+    assert len(record.frames) == 120 and 4 <= record.num_answered <= 12
+    assert record.frames[-1].answered, "the newest frame wins"
+    assert record.playing_s == pytest.approx(2.0, rel=0.3)
+    for mask in masks:
+        frame = next(f for f in record.frames if f.stamp_ns == bag_messages.stamp_of(mask.cdr))
+        assert bag_messages.labels_of(mask.cdr)[0, 0] == int(frame.name) % 16
+    timings = record.timings()
+    assert all(timing.interval_ms == pytest.approx(16.7, abs=0.1) for timing in timings)
+    assert all(timing.latency_ms > timing.interval_ms for timing in timings if not math.isnan(timing.latency_ms))
+
+
+def test_lossless_waits_for_a_slow_node_and_drops_nothing(play):
+    record, masks = play("slow", 6, lossless=True)
+    assert record.num_answered == len(masks) == 6
+    published_s = np.diff([frame.published_s for frame in record.frames])
+    assert all(step_s >= 0.25 for step_s in published_s)
+    assert record.num_silent_frames == 0
+
+
+def test_lossless_goes_on_at_once_where_the_node_says_that_it_rejected_a_frame(play):
+    record, masks = play("picky", 12, lossless=True, patience_s=30.0)
+    assert [frame.answered for frame in record.frames] == [True, True, False] * 4
+    assert [frame.refused for frame in record.frames] == [False, False, True] * 4
+    assert record.num_silent_frames == 0 and len(masks) == 8
+    assert record.playing_s < 25, "no frame was waited for as long as one that stays silent"
+
+
+def test_lossless_waits_for_silence_only_so_long_and_counts_it(play):
+    record, masks = play("deaf", 7, lossless=True, patience_s=1.0)
+    assert [frame.answered for frame in record.frames] == [True, True, False, True, True, False, True]
+    assert record.num_silent_frames == 2 and not any(frame.refused for frame in record.frames)
+
+
+def test_lossless_ends_where_a_node_never_answers(play, monkeypatch):
+    monkeypatch.setattr("vltseg_ros.replay._FIRST_MASK_S", 0.1)
+    with pytest.raises(NodeError, match="answered none of 10 frames in a row: .*first frame"):
+        play("mute", 30, lossless=True, patience_s=0.1)
+
+
+def test_frames_of_one_stamp_get_their_own_masks(play):
+    record, masks = play("deaf", 9, lossless=True, patience_s=1.0, source=frames(9, stamps_each=3))
+    assert [frame.answered for frame in record.frames] == [True, True, False] * 3
+    assert [bag_messages.labels_of(mask.cdr)[0, 0] for mask in masks] == [0, 1, 3, 4, 6, 7]
+
+
+def test_the_confidence_is_recorded_beside_its_mask(play):
+    record, answers = play("tiny", 8, lossless=True, with_confidence=True)
+    assert all(frame.has_confidence for frame in record.frames)
+    by_topic = {topic: [m for m in answers if m.topic == topic] for topic in (bags.LABELS_TOPIC, bags.CONFIDENCE_TOPIC)}
+    assert [bag_messages.labels_of(m.cdr)[0, 0] for m in by_topic[bags.CONFIDENCE_TOPIC]] == list(range(8))
+    assert [bag_messages.stamp_of(m.cdr) for m in by_topic[bags.CONFIDENCE_TOPIC]] == [f.stamp_ns for f in record.frames]
+
+
+def test_the_node_s_clock_is_the_sequence_s(play):
+    record, _ = play("clock", 20, rate=2.0, source=frames(20, first_time_ns=START_NS))
+    node_times_ns = json.loads(record.diagnostics["times (ns)"])
+    ages_s = [(time_ns - frame.stamp_ns) / 1e9 for time_ns, frame in zip(node_times_ns, record.frames, strict=True)]
+    assert np.median(ages_s) == pytest.approx(0.0, abs=0.1), "in the sequence's seconds, twice as fast as ours"
+    assert all(frame.stamp_latency_ms == pytest.approx(frame.latency_ms) for frame in record.frames)
+
+
+def test_the_clock_stands_at_each_frame_of_a_lossless_replay(play):
+    record, _ = play("clock", 8, lossless=True, source=frames(8, first_time_ns=START_NS))
+    assert json.loads(record.diagnostics["times (ns)"]) == [frame.stamp_ns for frame in record.frames]
+
+
+def test_a_stamp_of_another_clock_has_no_latency_from_it(play):
+    record, _ = play("tiny", 4, lossless=True)
+    assert record.num_answered == 4 and all(math.isnan(frame.stamp_latency_ms) for frame in record.frames)
 
 
 def test_a_node_that_cannot_start_says_why(play):

@@ -14,9 +14,10 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 from vltseg_core.errors import InputError
 from vltseg_ros import bag_messages, bags
 from vltseg_ros.frame_source import SourceFrame
+from vltseg_ros.ground_truth import CITYSCAPES_TRAIN_IDS
 from vltseg_ros.output_folder import OutputFolder
-from vltseg_ros.replay import PlayedFrame
 from vltseg_ros.replay_evaluation import ReplayEvaluation
+from vltseg_ros.replay_record import PlayedFrame
 
 SIZE = (32, 48)
 INTERVAL_NS = 100_000_000
@@ -28,6 +29,7 @@ class FakeSource:
 
     description, drawn, has_truth, frame_rate_hz = "fake", False, True, 10.0
     message_type = bag_messages.IMAGE_TYPE
+    label_space = CITYSCAPES_TRAIN_IDS
 
     def __init__(self, stamps_ns, unreadable=()):
         self.stamps_ns = stamps_ns

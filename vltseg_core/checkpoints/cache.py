@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of fetched weights, and which licences were accepted there."""
+"""The folder of fetched weights and of what is counted once, and which licences were accepted there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where fetched weights are kept: VLTSEG_CACHE, else vltseg in the user's cache folder."""
+    """Where fetched weights and class counts are kept: VLTSEG_CACHE, else vltseg in the user's cache folder."""
     if own := os.environ.get("VLTSEG_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vltseg"

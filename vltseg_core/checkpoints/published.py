@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vltseg_core.checkpoints.published_keys import ROTARY_TABLE, published_key, renamed
 from vltseg_core.config import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -26,7 +28,7 @@ from vltseg_core.config import (
     PixelDecoderConfig,
     VltsegConfig,
 )
-from vltseg_core.errors import CheckpointError
+from vltseg_core.errors import CheckpointError, ConfigurationError
 from vltseg_core.labels import CLASS_TABLES
 from vltseg_core.model.pixel_decoder import NUM_MEMORY_LEVELS
 from vltseg_core.model.vltseg import Vltseg
@@ -36,42 +38,9 @@ _CROP_STEP_PX = 32
 _WINDOW_STEPS_PX = {512: 426, 1024: 768}  # the published test protocol, by crop
 _TAPPED_BLOCKS = {24: (9, 14, 19, 23), 12: (3, 5, 8, 11), 4: (0, 1, 2, 3)}
 
-# Applied in order to a published key; each names one part of the network.
-_RENAMINGS: tuple[tuple[str, str], ...] = (
-    (r"^backbone\.fpn1\.", "feature_pyramid.up4."),
-    (r"^backbone\.fpn2\.0\.", "feature_pyramid.up2."),
-    (r"^backbone\.", "image_encoder.trunk."),
-    (r"\.attn\.([qv])_bias$", r".attn.\1_proj.bias"),
-    (r"\.mlp\.w1\.", ".mlp.fc1_g."),
-    (r"\.mlp\.w2\.", ".mlp.fc1_x."),
-    (r"\.mlp\.ffn_ln\.", ".mlp.norm."),
-    (r"\.mlp\.w3\.", ".mlp.fc2."),
-    (r"^decode_head\.pixel_decoder\.", "pixel_decoder."),
-    (r"^pixel_decoder\.(lateral|output)_convs\.0\.", r"pixel_decoder.\1_conv."),
-    (r"^pixel_decoder\.(input_convs\.\d+|lateral_conv|output_conv)\.conv\.", r"pixel_decoder.\1.0."),
-    (r"^pixel_decoder\.(input_convs\.\d+|lateral_conv|output_conv)\.gn\.", r"pixel_decoder.\1.1."),
-    (r"^pixel_decoder\.encoder\.layers\.", "pixel_decoder.layers."),
-    (r"^pixel_decoder\.level_encoding\.", "pixel_decoder.level_embedding."),
-    (r"^pixel_decoder\.mask_feature\.", "pixel_decoder.mask_feature_conv."),
-    (r"^(pixel_decoder\.layers\.\d+)\.self_attn\.", r"\1.self_attention."),
-    (r"^(pixel_decoder\.layers\.\d+)\.norms\.0\.", r"\1.attention_norm."),
-    (r"^(pixel_decoder\.layers\.\d+)\.norms\.1\.", r"\1.feed_forward_norm."),
-    (r"\.ffn\.layers\.0\.0\.", ".feed_forward.expand."),
-    (r"\.ffn\.layers\.1\.", ".feed_forward.contract."),
-    (r"^decode_head\.transformer_decoder\.post_norm\.", "mask_decoder.output_norm."),
-    (r"^decode_head\.transformer_decoder\.layers\.", "mask_decoder.layers."),
-    (r"^(mask_decoder\.layers\.\d+)\.(self|cross)_attn\.attn\.", r"\1.\2_attention."),
-    (r"^(mask_decoder\.layers\.\d+)\.norms\.0\.", r"\1.cross_attention_norm."),
-    (r"^(mask_decoder\.layers\.\d+)\.norms\.1\.", r"\1.self_attention_norm."),
-    (r"^(mask_decoder\.layers\.\d+)\.norms\.2\.", r"\1.feed_forward_norm."),
-    (r"^decode_head\.query_embed\.", "mask_decoder.query_positions."),
-    (r"^decode_head\.query_feat\.", "mask_decoder.query_features."),
-    (r"^decode_head\.level_embed\.", "mask_decoder.level_embedding."),
-    (r"^decode_head\.cls_embed\.", "mask_decoder.class_head."),
-    (r"^decode_head\.mask_embed\.", "mask_decoder.mask_head."),
-)
 READING_ERRORS = (
     pickle.UnpicklingError,
+    zipfile.BadZipFile,
     RuntimeError,
     EOFError,
     ValueError,
@@ -83,68 +52,98 @@ READING_ERRORS = (
 )
 """What damaged bytes lead torch's restricted reader to."""
 
-_ROTARY_TABLE = re.compile(r"^backbone\.(blocks\.\d+\.attn\.)?rope\.freqs_(cos|sin)$")
-_JOINT_PROJECTION = re.compile(r"^(.*)\.in_proj_(weight|bias)$")
-
 
 def read_published(path: Path) -> dict[str, Tensor]:
     """The tensors of a published checkpoint by their own keys; CheckpointError where the file is something else."""
     if not path.is_file():
         raise CheckpointError(f"checkpoint '{path}' not found: give a published .pth file")
     try:
+        check_archive(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except READING_ERRORS as error:  # torch's own sentence advises to run the file's code: not passed on
         raise CheckpointError(
-            f"checkpoint '{path}' cannot be read as plain weights: it is damaged, no torch file, or holds code; "
-            "download it again from its publisher"
+            f"checkpoint '{path}' cannot be read as plain weights: {_what_it_holds(path)}; download it again from its "
+            "publisher, or save only its state_dict"
         ) from error
     state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not state or not all(isinstance(k, str) for k in state):
         raise CheckpointError(f"checkpoint '{path}' has no state_dict of tensors: expected the published mmsegmentation form")
+    for key, tensor in state.items():
+        if not isinstance(tensor, Tensor) or problem_of(tensor):
+            reason = problem_of(tensor) if isinstance(tensor, Tensor) else f"is {type(tensor).__name__}, no tensor"
+            raise CheckpointError(f"checkpoint '{path}': {key} {reason}; download it again from its publisher")
     return dict(state)
+
+
+def problem_of(tensor: Tensor) -> str:
+    """Why a tensor cannot be weights, empty where it can: no plain, whole array of finite real numbers."""
+    if tensor.is_quantized or tensor.is_meta or tensor.layout != torch.strided or tensor.is_complex():
+        return f"is no plain array of real numbers ({tensor.dtype}, {tensor.layout}, {tensor.device})"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"says that it is {list(tensor.shape)}, but the file holds fewer numbers"
+    return "" if bool(torch.isfinite(tensor).all()) else "holds values that are no finite numbers"
+
+
+def check_archive(path: Path) -> None:
+    """ValueError where a file of today's form (a zip archive) does not match its own checksums, which torch ignores."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked_bytes = sum(entry.file_size for entry in archive.infolist())
+            if unpacked_bytes > path.stat().st_size:  # torch stores its tensors as they are
+                raise ValueError("compressed")
+            if damaged := archive.testzip():
+                raise ValueError(damaged)
+
+
+def _what_it_holds(path: Path) -> str:
+    """The reason in words: what the file holds besides weights, if that can be told."""
+    try:
+        beyond = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except READING_ERRORS:
+        beyond = []
+    if beyond:
+        return f"it holds objects that are no tensors ({', '.join(sorted(beyond)[:3])})"
+    return "it is damaged, no torch file, or holds code"
 
 
 def convert(path: Path) -> Vltseg:
     """The network of a published checkpoint, with its weights, on the CPU, in evaluation mode.
 
-    Raises CheckpointError with the list of keys where some are missing, unknown or of an unexpected shape.
+    Raises CheckpointError with the list of keys where some are missing, unknown or of an unexpected shape. Nothing of the
+    size that the file claims is made before its shapes were found to be right.
     """
     published = read_published(path)
-    config = _configuration(published, path)
-    network = Vltseg(config)
-    converted = _renamed(published)
-    expected = network.state_dict()
-    problems = [f"missing {name}" for name in sorted(set(expected) - set(converted))]
-    problems += [f"unknown {name}" for name in sorted(set(converted) - set(expected))]
-    problems += [
-        f"{name} is {list(converted[name].shape)}, expected {list(expected[name].shape)}"
-        for name in sorted(set(expected) & set(converted))
-        if converted[name].shape != expected[name].shape
-    ]
-    problems += _rotary_problems(network, published)
+    try:
+        config = _configuration(published, path)
+        with torch.device("meta"):
+            network = Vltseg(config)
+    except (ValueError, LookupError, ArithmeticError, TypeError, RuntimeError, ConfigurationError) as error:
+        raise CheckpointError(f"checkpoint '{path}' is no published VLTSeg network: its shapes fit none ({error})") from error
+    problems = _problems(published, network)
     if problems:
-        shown = "; ".join(problems[:20]) + (f"; and {len(problems) - 20} more" if len(problems) > 20 else "")
-        raise CheckpointError(f"checkpoint '{path}' is no published VLTSeg network: {shown}")
-    network.load_state_dict(converted)
+        raise CheckpointError(f"checkpoint '{path}' is no published VLTSeg network: {'; '.join(problems)}")
+    network = Vltseg(config)
+    problems = _rotary_problems(network, published)
+    if problems:
+        raise CheckpointError(f"checkpoint '{path}' is no published VLTSeg network: {'; '.join(problems)}")
+    network.load_state_dict({name: tensor for _, name, tensor in renamed(published)})
     return network.eval()
 
 
-def _renamed(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    converted: dict[str, Tensor] = {}
-    for key, tensor in published.items():
-        if _ROTARY_TABLE.match(key):
-            continue  # computed for any image size; checked against the stored table instead
-        name = key
-        for pattern, replacement in _RENAMINGS:
-            name = re.sub(pattern, replacement, name)
-        joint = _JOINT_PROJECTION.match(name)
-        if joint is None:
-            converted[name] = tensor
-            continue
-        parts = tensor.chunk(3)
-        for part, role in zip(parts, ("query", "key", "value"), strict=True):
-            converted[f"{joint[1]}.{role}_proj.{joint[2]}"] = part
-    return converted
+def _problems(published: Mapping[str, Tensor], network: Vltseg) -> list[str]:
+    """What is missing, unknown or of another shape, by the file's own keys."""
+    expected = network.state_dict()
+    found: set[str] = set()
+    problems: dict[str, None] = {}  # in order, each once
+    for key, name, tensor in renamed(published):
+        if name not in expected or name in found or not key.startswith(("backbone.", "decode_head.")):
+            problems[f"unknown {key}"] = None
+        elif tensor.shape != expected[name].shape:
+            whole = [3 * expected[name].shape[0], *expected[name].shape[1:]] if "in_proj_" in key else list(expected[name].shape)
+            problems[f"{key} is {list(published[key].shape)}, expected {whole}"] = None
+        found.add(name)
+    missing = dict.fromkeys(f"missing {published_key(name)}" for name in expected if name not in found)
+    return [*missing, *problems]
 
 
 def _configuration(published: Mapping[str, Tensor], path: Path) -> VltsegConfig:
@@ -224,16 +223,21 @@ def _training_crop(grid: int, patch_px: int) -> int:
 
 
 def _rotary_problems(network: Vltseg, published: Mapping[str, Tensor]) -> list[str]:
-    """Stored rotary tables that differ from those that the network computes for the training crop."""
+    """Rotary tables that are missing, or differ from those that the network computes for the training crop."""
     trunk: Any = network.image_encoder.trunk
     grid = network.config.image_encoder.trained_size // trunk.patch_embed.patch_size[0]
     sine, cosine = trunk.rope.get_embed(shape=(grid, grid)).chunk(2, dim=-1)
     computed = {"sin": sine, "cos": cosine}
-    problems = []
-    for key, tensor in published.items():
-        match = _ROTARY_TABLE.match(key)
-        if match and not (
-            tensor.shape == computed[match[2]].shape and torch.allclose(tensor.float(), computed[match[2]], atol=1e-4)
-        ):
+    places = ["", *(f"blocks.{i}.attn." for i in range(len(trunk.blocks)))]
+    wanted = [f"backbone.{place}rope.freqs_{function}" for place in places for function in computed]
+    problems = [f"missing {key}" for key in wanted if key not in published]
+    problems += [f"unknown {key}" for key in published if ROTARY_TABLE.match(key) and key not in wanted]
+    for key in wanted:
+        table = published.get(key)
+        if table is None:
+            continue
+        expected = computed[key.rpartition("_")[2]]
+        tolerance = max(1e-4, torch.finfo(table.dtype).eps)
+        if table.shape != expected.shape or not torch.allclose(table.float(), expected, atol=tolerance):
             problems.append(f"{key} is another rotary table than the network's at a grid of {grid}x{grid}")
     return problems

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vltseg_core.data.data_set import DataSet, LabelledFile, lookup, pair_by_stem
+from vltseg_core.data.data_set import DataSet, LabelMap, lookup
+from vltseg_core.data.file_pairs import LabelledFile, pair_files
 from vltseg_core.data.labelled_images import BUILDING_OR_WALL, PLANTS, SIGN_OR_LIGHT, TWO_WHEELER, VEHICLE
 from vltseg_core.labels import CAMVID, CITYSCAPES, CITYSCAPES_TO_CAMVID
 
@@ -29,7 +30,7 @@ _CODES = {
 
 def _files(root: Path, split: str) -> list[LabelledFile]:
     folder, _, light = split.partition("_")
-    pairs = pair_by_stem(root / folder / "images", root / folder / "labels")
+    pairs = pair_files(root / folder / "images", root / folder / "labels")
     lit = [pair._replace(condition="dusk" if pair.image.name.startswith("0001TP") else "day") for pair in pairs]
     return [pair for pair in lit if light in ("", pair.condition)]
 
@@ -39,8 +40,10 @@ CAMVID_DATA = DataSet(
     credit="CamVid train (Brostow et al., 2009)",
     files=_files,
     splits=("train", "val", "test", "train_day", "train_dusk"),
-    codes=lookup({camvid_id: _CODES[name] for camvid_id, name in enumerate(CAMVID.names)}),
-    truth=lookup({camvid_id: camvid_id for camvid_id in range(len(CAMVID))}),
-    truth_classes=CAMVID,
-    to_truth_classes=CITYSCAPES_TO_CAMVID,
+    label_map=LabelMap(
+        codes=lookup({camvid_id: _CODES[name] for camvid_id, name in enumerate(CAMVID.names)}),
+        truth_names=CAMVID.names,
+        truth=lookup({camvid_id: camvid_id for camvid_id in range(len(CAMVID))}),
+        to_truth=CITYSCAPES_TO_CAMVID,
+    ),
 )

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vltseg_core.data.data_set import TRAIN_IDS, DataSet, LabelledFile, pair_by_stem
+from vltseg_core.data.data_set import TRAIN_IDS, DataSet, LabelMap
+from vltseg_core.data.file_pairs import LabelledFile, hold_out, pair_files
 
 HOLD_OUT_EVERY = 8
 
 
 def _files(root: Path, split: str) -> list[LabelledFile]:
-    pairs = pair_by_stem(root / "images", root / "labels")
-    return [pair for i, pair in enumerate(pairs) if (i % HOLD_OUT_EVERY == 0) == (split == "val")]
+    return hold_out(pair_files(root / "images", root / "labels"), split, every=HOLD_OUT_EVERY)
 
 
 KITTI = DataSet(
@@ -23,5 +23,5 @@ KITTI = DataSet(
     credit="KITTI semantics (Alhaija et al., 2018, CC BY-NC-SA 3.0)",
     files=_files,
     splits=("train", "val"),
-    codes=TRAIN_IDS,
+    label_map=LabelMap(TRAIN_IDS),
 )

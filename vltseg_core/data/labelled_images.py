@@ -8,15 +8,11 @@ any of its members.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from vltseg_core.errors import InputError
 from vltseg_core.labels import CITYSCAPES
 
 _AMBIGUOUS_CLASSES = (
@@ -33,6 +29,9 @@ CODE_MEMBERS: tuple[tuple[int, ...], ...] = (
     *(tuple(CITYSCAPES.names.index(name) for name in names) for names in _AMBIGUOUS_CLASSES),
 )
 """The train ids that each label code admits."""
+
+CODE_NAMES: tuple[str, ...] = tuple(" or ".join(CITYSCAPES.names[i] for i in members) for members in CODE_MEMBERS)
+"""What each label code is called."""
 
 
 class LabelledImage(NamedTuple):
@@ -59,6 +58,7 @@ class EvaluationSet(NamedTuple):
 
     to_truth_classes: lookup uint8 [256] from a predicted train id to the ground truth's classes.
     frame_names: a name for each image. conditions: each image's weather or light, empty where the data set says none.
+    mean_classes: names of the classes that a mean is taken over, empty for all (SYNTHIA shows 16 of the 19).
     """
 
     images: LabelledImages
@@ -66,23 +66,4 @@ class EvaluationSet(NamedTuple):
     to_truth_classes: NDArray[np.uint8]
     frame_names: tuple[str, ...]
     conditions: tuple[str, ...] = ()
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """An image file as uint8 [H, W, 3] RGB; InputError where it cannot be read."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError(f"image '{path}' cannot be read: check that the file exists and is a whole picture")
-    return np.ascontiguousarray(image[..., ::-1])
-
-
-def read_labels(path: Path) -> NDArray[np.uint8]:
-    """A label file of one 8-bit channel, palette indices included, as uint8 [H, W]; InputError where it is something else."""
-    try:
-        with Image.open(path) as picture:
-            mode, labels = picture.mode, np.asarray(picture)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f"label file '{path}' cannot be read ({error}): unpack it again") from error
-    if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise InputError(f"label file '{path}' is of mode {mode}, expected one 8-bit channel of class ids: check the file")
-    return labels
+    mean_classes: tuple[str, ...] = ()

@@ -48,7 +48,8 @@ def simulate_weather(
         ConfigurationError: an unknown condition or a severity outside 1..5.
         InputError: an image or a depth of another shape or type.
     """
-    _check(image, condition, severity, depth_m)
+    check_weather(condition, severity)
+    _check_arrays(image, depth_m)
     if condition == "clear":
         return image.copy()
     depth = road_scene_depth(image) if depth_m is None else depth_m
@@ -62,7 +63,8 @@ def simulate_weather(
     return _snow(image, depth, _SNOW_AMOUNT[severity - 1], rng)
 
 
-def _check(image: Image, condition: str, severity: int, depth_m: Depth | None) -> None:
+def check_weather(condition: str, severity: int) -> None:
+    """ConfigurationError where there is no such weather."""
     if condition not in WEATHER_CONDITIONS:
         nearest = difflib.get_close_matches(str(condition), WEATHER_CONDITIONS, n=1, cutoff=0.0)[0]
         raise ConfigurationError(
@@ -70,6 +72,9 @@ def _check(image: Image, condition: str, severity: int, depth_m: Depth | None) -
         )
     if severity not in (1, 2, 3, 4, 5):
         raise ConfigurationError(f"severity {severity!r} is not a whole number from 1 to 5: pass 3 for medium weather")
+
+
+def _check_arrays(image: Image, depth_m: Depth | None) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise InputError(f"image has shape {image.shape} and type {image.dtype}, expected uint8 [H, W, 3] RGB: convert it first")
     if depth_m is not None and depth_m.shape != image.shape[:2]:

@@ -2,7 +2,8 @@
 """Charts for an HTML page: inline SVG for the shapes, HTML for the words.
 
 The shapes stretch to any width while the words keep their size. Layout and colours are the page's: the classes `bars`
-and `plot`, the variables `--bar`, `--bar-track`, `--dropped` and `--grid`. N is the number of frames.
+and `plot` and `lines`, the variables `--bar`, `--bar-track`, `--dropped`, `--grid` and `--series-0` to `--series-5`. N is the
+number of frames.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 _PLOT_PX = 140
 _MARK_PX = 12
 _MAX_STEMS = 400
+_NUM_SERIES_COLOURS = 6
+_GROUPED_BAR_PX = 17
 
 
 def bar_chart(rows: Sequence[tuple[str, float]], label: str) -> str:
@@ -30,6 +33,63 @@ def bar_chart(rows: Sequence[tuple[str, float]], label: str) -> str:
             f'<rect width="100%" height="16" rx="3" fill="var(--bar-track)"/>{bar}</svg><span>{text}</span>'
         )
     return "".join([*parts, "</div>"])
+
+
+def series_key(names: Sequence[str]) -> str:
+    """Which colour is whose, for `grouped_bar_chart` and `line_chart`."""
+    keys = (
+        f'<span><span class="swatch" style="background:{_series_colour(i)}"></span>{escape(name)}</span>'
+        for i, name in enumerate(names)
+    )
+    return f'<div class="keys">{"".join(keys)}</div>'
+
+
+def grouped_bar_chart(rows: Sequence[tuple[str, Sequence[float]]], label: str) -> str:
+    """As `bar_chart`, with a bar for each of several series in every row, one colour a series."""
+    parts = [f'<div class="bars" role="img" aria-label="{escape(label)}">']
+    for name, values in rows:
+        height_px = _GROUPED_BAR_PX * len(values)
+        shapes, words = [], []
+        for i, value in enumerate(values):
+            known = not np.isnan(value)
+            place = f'y="{i * _GROUPED_BAR_PX + 1}" height="{_GROUPED_BAR_PX - 3}" rx="3"'
+            shapes.append(f'<rect width="100%" {place} fill="var(--bar-track)"/>')
+            if known:
+                shapes.append(f'<rect width="{100 * value:.2f}%" {place} fill="{_series_colour(i)}"/>')
+            words.append(f"{100 * value:.1f} %" if known else "none")
+        parts.append(
+            f'<span>{escape(name)}</span><svg width="100%" height="{height_px}">{"".join(shapes)}</svg>'
+            f'<span style="line-height:{_GROUPED_BAR_PX}px;font-size:.85rem">{"<br>".join(words)}</span>'
+        )
+    return "".join([*parts, "</div>"])
+
+
+def line_chart(ticks: Sequence[str], series: Sequence[tuple[int, Sequence[float]]], label: str) -> str:
+    """Lines over evenly spaced ticks, values of 0 to 1 on an axis in percent; NaN leaves a gap.
+
+    series: number of the colour, and a value for each tick. The axis spans the values' tens, and need not begin at 0.
+    """
+    known = [value for _, values in series for value in values if not np.isnan(value)] or [0.0, 1.0]
+    bottom = np.floor(10 * min(known) + 1e-9) / 10
+    top = max(bottom + 0.1, np.ceil(10 * max(known) - 1e-9) / 10)
+    width = max(len(ticks) - 1, 1)
+    axis, shapes = [], []
+    for share in (0.0, 0.5, 1.0):
+        y_px = _PLOT_PX * (1 - share)
+        axis.append(f'<span style="top:{y_px:g}px">{100 * (bottom + (top - bottom) * share):g} %</span>')
+        shapes.append(_line(0, y_px, width, y_px, "var(--grid)", 1))
+    for colour, values in series:
+        points = [(x, _PLOT_PX * (top - value) / (top - bottom)) for x, value in enumerate(values) if not np.isnan(value)]
+        for (x1, y1), (x2, y2) in zip(points[:-1], points[1:], strict=True):
+            if x2 == x1 + 1:
+                shapes.append(_line(x1, y1, x2, y2, _series_colour(colour), 2))
+        shapes += [_dot(x, y, _series_colour(colour)) for x, y in points]
+    places = "".join(f'<span style="left:{100 * x / width:.2f}%">{escape(tick)}</span>' for x, tick in enumerate(ticks))
+    return (
+        f'<div class="lines" role="img" aria-label="{escape(label)}"><div class="axis">{"".join(axis)}</div>'
+        f'<svg width="100%" height="{_PLOT_PX}" viewBox="0 0 {width} {_PLOT_PX}" preserveAspectRatio="none">'
+        f'{"".join(shapes)}</svg><div class="ticks">{places}</div></div>'
+    )
 
 
 def latency_chart(latencies_ms: NDArray[np.float64], sections: Sequence[tuple[str, int]], label: str) -> str:
@@ -69,6 +129,18 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width_px: int
         f'<line x1="{x1:g}" y1="{y1:.1f}" x2="{x2:g}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width_px}" '
         'vector-effect="non-scaling-stroke"/>'
     )
+
+
+def _dot(x: float, y: float, colour: str) -> str:
+    """Round at any stretch: a line without length has round ends."""
+    return (
+        f'<line x1="{x:g}" y1="{y:.1f}" x2="{x:g}" y2="{y:.1f}" stroke="{colour}" stroke-width="7" stroke-linecap="round" '
+        'vector-effect="non-scaling-stroke"/>'
+    )
+
+
+def _series_colour(number: int) -> str:
+    return f"var(--series-{number % _NUM_SERIES_COLOURS})"
 
 
 def _stems(num_frames: int) -> list[tuple[int, int]]:

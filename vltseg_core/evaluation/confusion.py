@@ -7,6 +7,8 @@ K classes. A pixel whose truth is `IGNORE` counts for nothing; a pixel with a tr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +26,13 @@ class ConfusionMatrix:
         self.num_classes = num_classes
         self.num_images = 0
         self.counts: NDArray[np.int64] = np.zeros((num_classes, num_classes + 1), np.int64)
+
+    @classmethod
+    def from_counts(cls, counts: NDArray[np.int64], num_images: int) -> ConfusionMatrix:
+        """The matrix of counts [K, K + 1] that were taken before."""
+        confusion = cls(len(counts))
+        confusion.counts, confusion.num_images = counts.astype(np.int64), num_images
+        return confusion
 
     def add(self, predicted: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
         """Count one image: `predicted` and `truth` are labels, uint8 [H, W] each.
@@ -65,9 +74,12 @@ class ConfusionMatrix:
         union = num_true + num_predicted - hits
         return np.where(num_true > 0, hits / np.maximum(union, 1), np.nan)
 
-    def mean_iou(self) -> float:
-        """Mean IoU over the classes that occur in the truth, 0..1; NaN before the first annotated pixel."""
-        iou = self.iou()
+    def mean_iou(self, over: Sequence[int] = ()) -> float:
+        """Mean IoU over the classes that occur in the truth, 0..1; NaN before the first annotated pixel.
+
+        over: class ids to take the mean over, those of them that occur; empty for all.
+        """
+        iou = self.iou()[list(over)] if over else self.iou()
         seen = iou[~np.isnan(iou)]
         return float(seen.mean()) if seen.size else float("nan")
 

@@ -6,37 +6,17 @@ N is the number of frames that were played, K the number of classes.
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from numpy.typing import NDArray
-from PIL import Image
 
 from vltseg_core.evaluation.charts import bar_chart, latency_chart
 from vltseg_core.evaluation.confusion import ConfusionMatrix
+from vltseg_core.evaluation.html_page import PictureRow, page_template
 from vltseg_core.labels import ClassTable
-
-_MAX_PANEL_WIDTH_PX = 720
-
-
-class Panel(NamedTuple):
-    """One picture of a row: what it shows, and the pixels, uint8 [H, W, 3] RGB."""
-
-    name: str
-    picture: NDArray[np.uint8]
-
-
-class PictureRow(NamedTuple):
-    """Pictures of one moment, side by side: camera image, overlay and, where there is one, ground truth."""
-
-    caption: str
-    panels: tuple[Panel, ...]
 
 
 @dataclass
@@ -147,14 +127,11 @@ def results(report: RunReport) -> dict[str, Any]:
 
 def render_html(report: RunReport) -> str:
     """The page: one file with its pictures and charts inside, light and dark, for narrow and wide windows."""
-    environment = Environment(
-        loader=PackageLoader("vltseg_core.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters.update(embed=_embed, percent=_percent, ms=_milliseconds, hz=_hertz, css=_css_colour)
     total = report.total
     columns = (*report.sections, total) if len(report.sections) > 1 else (total,)
     counts = [(section.name, section.num_frames) for section in report.sections]
-    return environment.get_template("report.html.j2").render(
+    return page_template("report.html.j2").render(
+        title=report.title,
         report=report,
         total=total,
         columns=columns,
@@ -191,28 +168,3 @@ def _class_rows(columns: Sequence[SectionResult], classes: ClassTable) -> list[t
 
 def _number(value: float) -> float | None:
     return None if np.isnan(value) else round(value, 4)
-
-
-def _percent(value: float) -> str:
-    return "–" if np.isnan(value) else f"{100 * value:.1f}"
-
-
-def _milliseconds(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.0f} ms"
-
-
-def _hertz(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.1f} Hz"
-
-
-def _css_colour(colour: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
-def _embed(picture: NDArray[np.uint8]) -> str:
-    """The picture as a JPEG in a data URI, at most 720 px wide."""
-    image = Image.fromarray(picture)
-    image.thumbnail((_MAX_PANEL_WIDTH_PX, 4 * _MAX_PANEL_WIDTH_PX))
-    encoded = io.BytesIO()
-    image.save(encoded, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What runs on a vehicle: the `Segmenter` facade."""
 
+from vltseg_core.runtime.augmentation import InferenceAugmentation
 from vltseg_core.runtime.segmentation import Segmentation, SegmenterDescription
 from vltseg_core.runtime.segmenter import Segmenter
 
-__all__ = ["Segmentation", "Segmenter", "SegmenterDescription"]
+__all__ = ["InferenceAugmentation", "Segmentation", "Segmenter", "SegmenterDescription"]

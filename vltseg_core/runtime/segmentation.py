@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vltseg_core.labels import ClassTable
+from vltseg_core.runtime.augmentation import PLAIN, InferenceAugmentation
+from vltseg_core.runtime.sliding_window import SlidingWindow
 
 
 class Segmentation(NamedTuple):
@@ -45,3 +47,7 @@ class SegmenterDescription:
     """(height, width) in pixels that every image is resized to, or None: the image's own size."""
     trained_on: str
     """Data sets named in the weights file, or "nothing"."""
+    window: SlidingWindow | None = None
+    """The window that slides over larger images, or None: whole images."""
+    augmentation: InferenceAugmentation = PLAIN
+    """The test-time augmentation."""

@@ -25,6 +25,7 @@ from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.model.mask_decoder import MaskPrediction
 from vltseg_core.model.semantic_map import semantic_scores
 from vltseg_core.model.vltseg import Vltseg
+from vltseg_core.runtime.augmentation import PLAIN, InferenceAugmentation, fit_within
 from vltseg_core.runtime.segmentation import Segmentation, SegmenterDescription
 from vltseg_core.runtime.sliding_window import SlidingWindow
 
@@ -48,6 +49,7 @@ class Segmenter:
         input_size: tuple[int, int] | None,
         window: SlidingWindow | None = None,
         whole_masks: bool = False,
+        augmentation: InferenceAugmentation = PLAIN,
     ) -> None:
         network = checkpoint.network.eval()
         self._num_parameters = sum(p.numel() for p in network.parameters())
@@ -55,7 +57,7 @@ class Segmenter:
         self.classes: ClassTable = network.config.classes
         self._network: Vltseg | None = network.to(device, devices.DTYPES[precision]).to(memory_format=torch.channels_last).eval()
         self._device, self._precision, self._input_size, self._window = device, precision, input_size, window
-        self._whole_masks = whole_masks
+        self._whole_masks, self._augmentation = whole_masks, augmentation
         self._source, self._trained_on, self._config = source, checkpoint.trained_on, network.config
         self._mean = torch.tensor(self._config.mean, device=device).view(3, 1, 1)
         self._std = torch.tensor(self._config.std, device=device).view(3, 1, 1)
@@ -71,6 +73,7 @@ class Segmenter:
         input_size: tuple[int, int] | None = None,
         window_px: int | None = None,
         whole_masks: bool = False,
+        augmentation: InferenceAugmentation = PLAIN,
     ) -> Segmenter:
         """A segmenter ready to be warmed up.
 
@@ -85,6 +88,7 @@ class Segmenter:
                 checkpoint's own (the published crop for a published checkpoint, else 0).
             whole_masks: resize the masks of all queries at once, as the published code does, at several times the
                 memory; the labels differ by rounding alone (see `semantic_scores`).
+            augmentation: test-time augmentation, none unless given.
 
         Raises CheckpointError, ConfigurationError or DeviceError with what to do next.
         """
@@ -106,14 +110,16 @@ class Segmenter:
             input_size=input_size,
             window=_window(checkpoint.network.config.inference, window_px),
             whole_masks=whole_masks,
+            augmentation=augmentation,
         )
 
     @torch.inference_mode()
-    def segment(self, images: Sequence[NDArray[np.uint8]]) -> list[Segmentation]:
-        """Labels and confidence of each image.
+    def segment(self, images: Sequence[NDArray[np.uint8]], *, box: tuple[int, int] | None = None) -> list[Segmentation]:
+        """Labels and confidence of each image, at its own size.
 
         Args:
             images: uint8 [H, W, 3] RGB each; sizes may differ. Images of one size enter the network as one batch.
+            box: (height, width) in pixels that every image is fitted to first, its ratio kept, in place of `input_size`.
 
         Raises InputError for an array that is no such image, DeviceError after `close` or when memory runs out.
         """
@@ -123,7 +129,7 @@ class Segmenter:
             _check_image(image)
         results: dict[int, Segmentation] = {}
         for members in _same_size(images):
-            for index, segmentation in zip(members, self._segment_batch([images[i] for i in members]), strict=True):
+            for index, segmentation in zip(members, self._segment_batch([images[i] for i in members], box), strict=True):
                 results[index] = segmentation
         return [results[i] for i in range(len(images))]
 
@@ -143,30 +149,35 @@ class Segmenter:
         for image in images:
             _check_image(image)
             batch = torch.from_numpy(np.stack([image])).to(self._device).permute(0, 3, 1, 2)
-            similarity = self._network(self._prepare(batch), with_score_map=True).score_map
+            size = (image.shape[0], image.shape[1])
+            similarity = self._network(self._prepare(batch, self._input_size or size), with_score_map=True).score_map
             assert similarity is not None  # there is pixel_text
-            logits = F.interpolate(similarity.float() / pixel_text.temperature, size=image.shape[:2], mode="bilinear")
+            logits = F.interpolate(similarity.float() / pixel_text.temperature, size=size, mode="bilinear")
             matches += _labelled(logits.softmax(1))
         return matches
 
-    def _segment_batch(self, images: list[NDArray[np.uint8]]) -> list[Segmentation]:
+    def _segment_batch(self, images: list[NDArray[np.uint8]], box: tuple[int, int] | None) -> list[Segmentation]:
         height, width = images[0].shape[:2]
+        input_size = fit_within((height, width), box) if box else self._input_size or (height, width)
         try:
             batch = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2)
-            scores = self._scores(self._prepare(batch), (height, width))
-            return _labelled(scores)
+            return _labelled(
+                self._augmentation.mean_scores(
+                    batch, input_size, lambda view, size: self._scores(self._prepare(view, size), (height, width))
+                )
+            )
         except torch.OutOfMemoryError as error:
             raise DeviceError(
                 f"out of memory on {self._device} for {len(images)} images of {width}x{height}: use a smaller input_size, "
                 "fewer cameras in a batch, or precision fp16"
             ) from error
 
-    def _prepare(self, batch: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] to the network's normalised input at its size."""
+    def _prepare(self, batch: Tensor, input_size: tuple[int, int]) -> Tensor:
+        """uint8 [B, 3, H, W] to the network's normalised input at `input_size`."""
         images = batch.float()
-        if self._input_size is not None and self._input_size != tuple(batch.shape[-2:]):
+        if input_size != tuple(batch.shape[-2:]):
             images = F.interpolate(
-                images, size=self._input_size, mode="bilinear", align_corners=False, antialias=self._config.inference.antialias
+                images, size=input_size, mode="bilinear", align_corners=False, antialias=self._config.inference.antialias
             )
         images = (images - self._mean) / self._std
         return images.to(devices.DTYPES[self._precision], memory_format=torch.channels_last)
@@ -210,6 +221,8 @@ class Segmenter:
             backend_reason="the only one built in",
             input_size=self._input_size,
             trained_on=self._trained_on,
+            window=self._window,
+            augmentation=self._augmentation,
         )
 
     def memory_bytes(self) -> int:

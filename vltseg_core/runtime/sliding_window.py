@@ -26,13 +26,17 @@ class SlidingWindow:
     size_px: int
     step_px: int = 0
 
+    @property
+    def step(self) -> int:
+        """Pixels from one window to the next."""
+        return self.step_px or self.size_px * 5 // 6
+
     def starts(self, length: int) -> list[int]:
         """First pixels of the windows along an axis of that length."""
         if length <= self.size_px:
             return [0]
-        step = self.step_px or self.size_px * 5 // 6
         last = length - self.size_px
-        return [*range(0, last, step), last]
+        return [*range(0, last, self.step), last]
 
     def merge(self, images: Tensor, num_classes: int, scores_of: ScoreFunction) -> Tensor:
         """Normalised images [B, 3, H, W] to the windows' mean scores [B, K, H, W]."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from vltseg_core.checkpoints import native, published
+from vltseg_core.checkpoints import native, published, published_keys
 from vltseg_core.config import InferenceConfig
 from vltseg_core.errors import CheckpointError
 from vltseg_core.model.semantic_map import semantic_scores
@@ -96,8 +97,9 @@ def test_every_key_of_the_full_size_network_is_understood() -> None:
     assert (config.mask_decoder.num_queries, config.mask_decoder.num_layers, config.mask_decoder.ffn_width) == (100, 9, 2048)
     with torch.device("meta"):
         expected = Vltseg(config).state_dict()
-    converted = published._renamed(tensors)
-    assert {name: list(t.shape) for name, t in converted.items()} == {name: list(t.shape) for name, t in expected.items()}
+    converted = list(published_keys.renamed(tensors))
+    assert {name: list(t.shape) for _, name, t in converted} == {name: list(t.shape) for name, t in expected.items()}
+    assert {name: published_keys.published_key(name) for _, name, _ in converted} == {name: key for key, name, _ in converted}
 
 
 @pytest.mark.parametrize(("grid", "crop_px", "step_px"), [(36, 512, 426), (73, 1024, 768), (16, 224, 0), (8, 112, 0)])
@@ -132,8 +134,100 @@ def test_a_missing_and_an_unknown_key_are_listed(tmp_path: Path) -> None:
         del state["decode_head.pixel_decoder.mask_feature.bias"]
         state["backbone.extra"] = torch.zeros(1)
 
-    with pytest.raises(CheckpointError, match=r"missing pixel_decoder.mask_feature_conv.bias; unknown image_encoder.trunk.extra"):
+    with pytest.raises(CheckpointError, match=r"missing decode_head.pixel_decoder.mask_feature.bias; unknown backbone.extra$"):
         published.convert(rewritten(tmp_path, change))
+
+
+def test_a_key_in_our_own_names_is_unknown_and_hides_none_of_the_file_s(tmp_path: Path) -> None:
+    def change(state: dict[str, torch.Tensor]) -> None:
+        state["image_encoder.trunk.cls_token"] = torch.full_like(state["backbone.cls_token"], 7.0)
+
+    with pytest.raises(CheckpointError, match=r"unknown image_encoder.trunk.cls_token$"):
+        published.convert(rewritten(tmp_path, change))
+
+
+def test_all_that_is_wrong_is_listed_by_the_file_s_own_keys(tmp_path: Path) -> None:
+    def change(state: dict[str, torch.Tensor]) -> None:
+        for number in range(30):
+            state[f"decode_head.extra_{number}"] = torch.zeros(1)
+        key = "decode_head.transformer_decoder.layers.0.self_attn.attn.in_proj_weight"
+        state[key] = state[key][:, :31]
+
+    with pytest.raises(CheckpointError) as refused:
+        published.convert(rewritten(tmp_path, change))
+    assert all(f"unknown decode_head.extra_{number}" in str(refused.value) for number in range(30))
+    assert "layers.0.self_attn.attn.in_proj_weight is [96, 31], expected [96, 32]" in str(refused.value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_are_taken(dtype: torch.dtype, tmp_path: Path, network: Vltseg) -> None:
+    def change(state: dict[str, torch.Tensor]) -> None:
+        state.update({key: tensor.to(dtype) for key, tensor in state.items() if tensor.is_floating_point()})
+
+    converted = published.convert(rewritten(tmp_path, change))
+    weight = converted.mask_decoder.class_head.weight
+    assert weight.dtype == torch.float32
+    assert torch.allclose(weight, network.mask_decoder.class_head.weight, rtol=0.01, atol=1e-3)
+
+
+SHAPES_THAT_FIT_NOTHING = {
+    "decode_head.cls_embed.weight": (),
+    "backbone.pos_embed": (65,),
+    "decode_head.query_feat.weight": (12,),
+    "backbone.patch_embed.proj.weight": (64, 3, 0, 0),
+    "backbone.rope.freqs_cos": (64, 0),
+    "decode_head.transformer_decoder.layers.0.self_attn.attn.in_proj_weight": (),
+}
+
+
+@pytest.mark.parametrize(("key", "shape"), SHAPES_THAT_FIT_NOTHING.items())
+def test_shapes_that_fit_no_network_are_refused(key: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is no published VLTSeg network"):
+        published.convert(rewritten(tmp_path, lambda state: state.update({key: torch.zeros(shape)})))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "reason"),
+    [
+        (torch.zeros(1).expand(2_000_000_000, 32), "but the file holds fewer numbers"),
+        (torch.zeros(12, 32).to_sparse(), "is no plain array of real numbers"),
+        (torch.zeros(12, 32, dtype=torch.complex64), "is no plain array of real numbers"),
+        (torch.full((12, 32), torch.nan), "holds values that are no finite numbers"),
+        ("a name", "is str, no tensor"),
+    ],
+)
+def test_what_cannot_be_weights_is_refused_before_anything_of_its_size_is_made(
+    tensor: torch.Tensor, reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=rf"decode_head.query_feat.weight .*{reason}"):
+        published.convert(rewritten(tmp_path, lambda state: state.update({"decode_head.query_feat.weight": tensor})))
+
+
+def test_one_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    content = bytearray((PARITY / "mini.pth").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "flipped.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match="cannot be read as plain weights: it is damaged"):
+        published.convert(tmp_path / "flipped.pth")
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is_gets_refused_unread(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb/data/0", bytes(50_000_000))
+    with pytest.raises(CheckpointError, match="cannot be read as plain weights"):
+        published.convert(tmp_path / "bomb.pth")
+
+
+def test_a_missing_rotary_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"missing backbone.blocks.2.attn.rope.freqs_sin$"):
+        published.convert(rewritten(tmp_path, lambda state: state.__delitem__("backbone.blocks.2.attn.rope.freqs_sin")))
+
+
+def test_objects_besides_weights_are_named(tmp_path: Path) -> None:
+    content = torch.load(PARITY / "mini.pth", weights_only=True) | {"history": Path("a")}
+    torch.save(content, tmp_path / "training.pth")
+    with pytest.raises(CheckpointError, match=r"it holds objects that are no tensors \(pathlib"):
+        published.convert(tmp_path / "training.pth")
 
 
 def test_another_rotary_table_is_refused(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from vltseg_core.data.camvid import CAMVID_DATA
+from vltseg_core.data.data_sets import DATA_SETS, data_set
 from vltseg_core.data.kitti import KITTI
 from vltseg_core.data.labelled_images import CODE_MEMBERS, VEHICLE
-from vltseg_core.errors import InputError
+from vltseg_core.errors import ConfigurationError, InputError
 from vltseg_core.labels import CAMVID, CITYSCAPES, IGNORE
 
 
@@ -65,14 +66,14 @@ def test_a_missing_folder_and_a_missing_label_are_named(tmp_path: Path) -> None:
         KITTI.training_images(tmp_path, "train")
     write_pair(tmp_path / "images", tmp_path / "labels", "000000_10", [[0]])
     (tmp_path / "labels/000000_10.png").unlink()
-    with pytest.raises(InputError, match=r"has no label file '.*000000_10.png'"):
+    with pytest.raises(InputError, match=r"1 of 1 images below .* which needs '.*000000_10.png'"):
         KITTI.training_images(tmp_path, "train")
 
 
 def test_a_broken_image_and_a_colour_label_are_said(tmp_path: Path) -> None:
     write_pair(tmp_path / "images", tmp_path / "labels", "000000_10", [[0]])
     (tmp_path / "images/000000_10.png").write_bytes(b"no picture")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"000000_10.png' is damaged, its 10 bytes are neither PNG nor JPEG"):
         KITTI.training_images(tmp_path, "val")[0]
     write_pair(tmp_path / "images", tmp_path / "labels", "000000_10", [[0]])
     cv2.imwrite(str(tmp_path / "labels/000000_10.png"), np.zeros((2, 2, 3), np.uint8))
@@ -82,3 +83,18 @@ def test_a_broken_image_and_a_colour_label_are_said(tmp_path: Path) -> None:
 
 def test_every_vehicle_is_a_vehicle() -> None:
     assert {CITYSCAPES.names[i] for i in CODE_MEMBERS[VEHICLE]} == {"car", "truck", "bus", "train"}
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigurationError, match="unknown data set 'citiscapes': did you mean 'cityscapes'"):
+        data_set("citiscapes")
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_every_data_set_names_its_splits_its_makers_and_the_folder_that_it_expects(name: str, tmp_path: Path) -> None:
+    wanted = data_set(name)
+    assert {"train", "val"} <= set(wanted.splits) and wanted.credit
+    assert set(wanted.num_published) <= set(wanted.splits) and not set(wanted.withheld) & set(wanted.splits)
+    for split in wanted.splits:
+        with pytest.raises(InputError, match=r"folder '.*' is missing, '.*' holds nothing: give the folder"):
+            wanted.training_images(tmp_path, split)

@@ -57,8 +57,8 @@ def test_severity_takes_the_picture_further_from_the_clear_one(condition: str, s
         ]
         return float(np.mean([np.abs(p.astype(int) - image.astype(int)).mean() for p in pictures]))
 
-    changes = [change(severity) for severity in (1, 3, 5)]
-    assert changes[0] < changes[1] < changes[2]
+    changes = [change(severity) for severity in range(1, 6)]
+    assert (np.diff(changes) > 0).all()
 
 
 def test_night_is_dark_and_its_sky_darker_than_the_road_before_the_car(street: tuple[np.ndarray, np.ndarray]) -> None:
@@ -99,9 +99,9 @@ def test_assumed_depth_is_flat_ground_below_the_horizon_and_endless_where_it_is_
     assert np.isfinite(depth[25:]).all()
 
 
-@pytest.mark.parametrize("size", [(1, 1), (7, 5), (97, 131)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (7, 5), (97, 131), (2160, 3840)])
 @pytest.mark.parametrize("condition", WEATHER_CONDITIONS)
-def test_tiny_and_odd_sizes_work(size: tuple[int, int], condition: str) -> None:
+def test_tiny_odd_and_large_sizes_work(size: tuple[int, int], condition: str) -> None:
     image = np.full((*size, 3), 120, np.uint8)
     assert simulate_weather(image, condition, severity=5, rng=np.random.default_rng(0)).shape == image.shape
 

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from vltseg_core.evaluation.charts import bar_chart, latency_chart
+from vltseg_core.evaluation.charts import bar_chart, grouped_bar_chart, latency_chart, line_chart, series_key
 
 NAN = float("nan")
 
@@ -49,3 +49,18 @@ def test_a_long_run_shares_stems_and_hides_no_drop():
 
 def test_nothing_played_is_an_empty_chart():
     assert lines(latency_chart(np.array([]), [], "latency"), "bar") == []
+
+
+def test_grouped_bars_have_a_colour_a_series():
+    chart = grouped_bar_chart([("day", [0.5, NAN]), ("night", [0.25, 1.0])], "mIoU")
+    bars = re.findall(r'<rect width="([\d.]+)%" y="(\d+)" height="14" rx="3" fill="var\(--series-(\d)\)"', chart)
+    assert bars == [("50.00", "1", "0"), ("25.00", "1", "0"), ("100.00", "18", "1")]
+    assert "50.0 %<br>none" in chart
+    assert series_key(["a & b", "c"]).count("swatch") == 2 and "a &amp; b" in series_key(["a & b"])
+
+
+def test_lines_join_neighbours_and_leave_gaps():
+    chart = line_chart(["0", "1", "2", "3"], [(2, [0.8, 0.4, NAN, 0.0])], "mIoU by severity")
+    joints = re.findall(r'x1="(\d)" y1="([\d.]+)" x2="(\d)" y2="([\d.]+)" stroke="var\(--series-2\)" stroke-width="2"', chart)
+    assert joints == [("0", "0.0", "1", "70.0")]
+    assert chart.count('stroke-linecap="round"') == 3 and ">80 %<" in chart and 'left:33.33%">1<' in chart

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from vltseg_core.evaluation.confusion import ConfusionMatrix
-from vltseg_core.evaluation.report import Panel, PictureRow, RunReport, SectionResult, render_html, results
+from vltseg_core.evaluation.html_page import Panel, PictureRow
+from vltseg_core.evaluation.report import RunReport, SectionResult, render_html, results
 from vltseg_core.labels import CITYSCAPES
 
 NAN = float("nan")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads ahead of whoever plays, so that decoding a frame never delays the publishing of the one before."""
+"""Reads ahead of whoever uses the frames, so that decoding one never delays the work on the one before."""
 
 from __future__ import annotations
 

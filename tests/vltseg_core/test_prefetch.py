@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from vltseg_ros.prefetch import prefetched
+from vltseg_core.prefetch import prefetched
 
 
 def test_items_come_in_order():

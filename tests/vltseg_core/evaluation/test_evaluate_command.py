@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command: files that say the same, one sentence for what cannot be used, and a run that goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vltseg_core.errors import CheckpointError, ConfigurationError, InputError, VltsegError
+from vltseg_core.evaluation import evaluation_run
+from vltseg_core.evaluation.evaluate_command import run
+from vltseg_core.evaluation.protocol import Protocol
+from vltseg_core.evaluation.targets import Weather, parse_target, parse_weather
+
+ROOT = Path(__file__).parents[3]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def camvid(tmp_path: Path) -> Path:
+    """Four frames of CamVid's layout, two of each sequence, noise in both images and labels; one image is cut off."""
+    rng = np.random.default_rng(0)
+    for kind in ("images", "labels"):
+        (tmp_path / "camvid" / "val" / kind).mkdir(parents=True)
+    for name in ("0001TP_1", "0001TP_2", "0016E5_1", "0016E5_2"):
+        image, labels = rng.integers(0, 256, (48, 64, 3), np.uint8), rng.integers(0, 11, (48, 64), np.uint8)
+        Image.fromarray(image).save(tmp_path / "camvid" / "val" / "images" / f"{name}.png")
+        Image.fromarray(labels).save(tmp_path / "camvid" / "val" / "labels" / f"{name}.png")
+    (tmp_path / "camvid" / "val" / "images" / "0016E5_2.png").write_bytes(b"\x89PNG cut off")
+    return tmp_path / "camvid"
+
+
+def test_a_run_leaves_json_markdown_and_page_and_is_not_redone(
+    camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["--checkpoint", "tiny", "--target", f"camvid={camvid}", "--weather", "fog:2", "--device", "cpu"]
+    arguments += ["-o", str(tmp_path / "out")]
+    assert run(arguments) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    plain, fog = results["checkpoints"][0]["measurements"]
+    assert set(plain["conditions"]) == {"day", "dusk"} and list(plain["unreadable"]) == ["0016E5_2"]
+    assert fog["weather"] == {"condition": "fog", "severity": 2} and fog["mean_iou"] != plain["mean_iou"]
+    assert "could not be read" in capsys.readouterr().out
+    assert (tmp_path / "out" / "results.md").is_file() and "base64" in (tmp_path / "out" / "report.html").read_text()
+
+    monkeypatch.setattr(evaluation_run.Segmenter, "segment", lambda *_, **__: pytest.fail("segmented again"))
+    assert run(arguments) == 0
+    again = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert again["checkpoints"] == results["checkpoints"]
+
+    assert run(["--compare", str(tmp_path / "out"), str(tmp_path / "out" / "results.json"), "-o", str(tmp_path / "both")]) == 0
+    both = json.loads((tmp_path / "both" / "results.json").read_text())
+    assert [checkpoint["name"] for checkpoint in both["checkpoints"]] == ["tiny", "out: tiny"]
+    with pytest.raises(InputError, match="results of other settings: give a new folder with -o"):
+        run([*arguments, "--limit", "2"])
+    with pytest.raises(InputError, match="is there already"):
+        run(["--compare", str(tmp_path / "out"), "-o", str(tmp_path / "both")])
+
+
+def test_torchrun_gives_what_one_process_gives(camvid: Path, tmp_path: Path) -> None:
+    arguments = ["--checkpoint", "tiny", "--target", f"camvid={camvid}", "--device", "cpu", "-o"]
+    assert run([*arguments, str(tmp_path / "one")]) == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "training/evaluate.py"]
+    shared = subprocess.run(
+        [*launcher, *arguments, str(tmp_path / "two")], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert shared.returncode == 0, shared.stderr
+    one, two = (
+        json.loads((tmp_path / name / "results.json").read_text())["checkpoints"][0]["measurements"][0] for name in ("one", "two")
+    )
+    assert one["unreadable"] == two["unreadable"]
+    for name, condition in one["conditions"].items():
+        assert condition["num_frames"] == two["conditions"][name]["num_frames"]
+        difference = np.abs(np.array(condition["confusion"]) - np.array(two["conditions"][name]["confusion"]))
+        assert difference.sum() <= 4  # threads round differently
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "sentence"),
+    [
+        (["--checkpoint", "tiny"], ConfigurationError, "give --checkpoint and --target"),
+        (
+            ["--checkpoint", "tiny", "--target", "camvit=x"],
+            ConfigurationError,
+            "'camvit': did you mean 'camvid'",
+        ),
+        (["--checkpoint", "tiny", "--target", "camvid"], ConfigurationError, "has no folder: give camvid=FOLDER"),
+        (["--checkpoint", "tiny", "--target", "camvid=/nowhere"], InputError, "folder '/nowhere/val/images' is missing"),
+        (["--checkpoint", "tiny", "--target", "demo:hail"], ConfigurationError, "unknown condition 'hail' of the demo"),
+        (["--checkpoint", "no.safetensors", "--target", "demo"], CheckpointError, "checkpoint 'no.safetensors' not found"),
+        (["--checkpoint", "tiny", "--target", "demo", "--target", "demo"], ConfigurationError, "'demo' is given twice"),
+        (["--checkpoint", "tiny", "--target", "demo", "--window", "7"], ConfigurationError, "unknown window '7'"),
+        (["--checkpoint", "tiny", "--target", "demo", "--test-size", "big"], ConfigurationError, "unknown test size 'big'"),
+        (["--checkpoint", "tiny", "--target", "demo", "--weather", "hail"], ConfigurationError, "unknown weather 'hail'"),
+        (["--checkpoint", "tiny", "--target", "demo", "--weather", "fog:9"], ConfigurationError, "severity '9' of fog"),
+        (["--checkpoint", "tiny", "--target", "demo", "--source-domain", "gta5"], ConfigurationError, "'gta5' is no target"),
+        (["--checkpoint", "tiny", "--target", "demo", "--mean-over", "moon"], ConfigurationError, "has no class 'moon'"),
+        (["--compare", "/nowhere/results.json"], InputError, "not found: give a results.json"),
+    ],
+)
+def test_what_cannot_be_used_is_said_before_anything_is_done(
+    arguments: list[str], error: type[VltsegError], sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=sentence):
+        run([*arguments, "-o", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear reader")
+    with pytest.raises(InputError, match="holds other files"):
+        run(["--checkpoint", "tiny", "--target", "demo", "-o", str(tmp_path)])
+    with pytest.raises(InputError, match="is a file"):
+        run(["--checkpoint", "tiny", "--target", "demo", "-o", str(tmp_path / "letter.txt")])
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_the_script_ends_with_one_sentence_and_exit_code_1(tmp_path: Path) -> None:
+    output = Path("/proc/no_place_to_write")
+    command = [sys.executable, "training/evaluate.py", "--checkpoint", "tiny", "--target", "demo", "-o", str(output)]
+    ended = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    assert ended.returncode == 1 and ended.stdout == ""
+    assert ended.stderr.startswith("error: ") and len(ended.stderr.strip().splitlines()) == 1 and str(output) in ended.stderr
+
+
+def test_weather_by_name_and_severity() -> None:
+    assert parse_weather("night:3, fog:2") == (Weather("night", 3), Weather("fog", 2))
+    assert parse_weather("snow") == tuple(Weather("snow", severity) for severity in range(1, 6))
+    assert len(parse_weather("all")) == 20 and len(parse_weather("all:1,rain")) == 8
+
+
+def test_the_demo_is_five_conditions_in_one() -> None:
+    demo = parse_target("demo", num_demo_images=2).evaluation_set
+    assert len(demo.images) == 10 and demo.conditions[::2] == ("clear", "night", "fog", "rain", "snow")
+    night = parse_target("demo:night", num_demo_images=2).evaluation_set
+    assert np.array_equal(demo.images[3].image, night.images[1].image)
+    assert np.array_equal(demo.images[2].codes, demo.images[0].codes)  # the same street
+
+
+def test_networks_of_synthetic_sources_are_tested_at_the_published_sizes() -> None:
+    published, full, own = Protocol(), Protocol(size="full"), Protocol(size="800x600")
+    assert published.box("cityscapes", "GTA5, 5,000 iterations") == (512, 1024)
+    assert published.box("acdc", "SYNTHIA-RAND-CITYSCAPES (Ros et al., 2016)") == (540, 960)
+    assert published.box("bdd100k", "GTA5, 5,000 iterations") is None
+    assert published.box("cityscapes", "Mapillary Vistas and Cityscapes, 20,000 and 40,000 iterations") is None
+    assert full.box("cityscapes", "GTA5") is None and own.box("bdd100k", "nothing") == (600, 800)
+
+
+def test_windows_are_the_checkpoint_s_own_unless_given() -> None:
+    assert Protocol().window_px("tiny") is None and Protocol("whole").window_px("tiny") == 0
+    assert Protocol("slide").window_px("tiny") == 320 and Protocol("128").window_px("tiny") == 128

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Test-time augmentation is a mean of views, each laid back over the image; fitting keeps the ratio."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from vltseg_core.data.demo_scenes import DemoSequence
+from vltseg_core.errors import ConfigurationError
+from vltseg_core.runtime import InferenceAugmentation, Segmenter
+from vltseg_core.runtime.augmentation import LEADERBOARD, PLAIN, fit_within
+
+
+def scene(size: tuple[int, int] = (96, 128)) -> np.ndarray:
+    return DemoSequence(5_000_000, image_size=size).frame(30).image
+
+
+def test_one_view_is_what_there_is_without_augmentation() -> None:
+    plain, single = (
+        Segmenter.load("tiny", device="cpu", **settings).segment([scene()])[0]
+        for settings in ({}, {"augmentation": InferenceAugmentation((1.0,))})
+    )
+    assert np.array_equal(plain.labels, single.labels) and np.array_equal(plain.confidence, single.confidence)
+
+
+def test_with_flip_a_mirrored_image_gives_mirrored_labels() -> None:
+    segmenter = Segmenter.load("tiny", device="cpu", augmentation=InferenceAugmentation((1.0, 1.5), flip=True))
+    there = segmenter.segment([scene()])[0]
+    mirrored = segmenter.segment([np.ascontiguousarray(scene()[:, ::-1])])[0]
+    assert (there.labels == mirrored.labels[:, ::-1]).mean() > 0.999
+    assert np.abs(there.confidence.astype(int) - mirrored.confidence[:, ::-1]).max() <= 1
+
+
+def test_views_are_averaged_and_mirrored_ones_turned_back() -> None:
+    images = torch.tensor([[[[1.0, 2.0, 6.0]]]]).expand(1, 3, 1, 3)
+    seen: list[tuple[int, int]] = []
+
+    def scores_of(view: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        seen.append(size)
+        return view * size[0]
+
+    mean = InferenceAugmentation((1.0, 2.0), flip=True).mean_scores(images, (10, 30), scores_of)
+    assert seen == [(10, 30)] * 2 + [(20, 60)] * 2
+    assert torch.equal(mean, images * 15)
+
+
+def test_augmentation_changes_the_scores_and_windows_slide_over_larger_views() -> None:
+    image = scene()
+    window = {"device": "cpu", "window_px": 96}
+    augmented = Segmenter.load("tiny", augmentation=InferenceAugmentation((1.0, 1.5)), **window).segment([image])[0]
+    plain = Segmenter.load("tiny", **window).segment([image])[0]
+    assert augmented.labels.shape == image.shape[:2]
+    assert not np.array_equal(augmented.confidence, plain.confidence)
+    assert (augmented.labels == plain.labels).mean() > 0.7
+
+
+def test_the_published_views() -> None:
+    assert InferenceAugmentation() == PLAIN
+    assert (LEADERBOARD.scales[0], LEADERBOARD.scales[-1], LEADERBOARD.flip) == (1.0, 2.25, True)
+
+
+@pytest.mark.parametrize("scales", [(), (0.0,), (1.0, 20.0)])
+def test_scales_without_sense_are_refused(scales: tuple[float, ...]) -> None:
+    with pytest.raises(ConfigurationError, match="give one or more from 0.1 to 8"):
+        InferenceAugmentation(scales)
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "fitted"),
+    [
+        ((1024, 2048), (512, 1024), (512, 1024)),
+        ((1080, 1920), (540, 960), (540, 960)),
+        ((360, 480), (512, 1024), (512, 683)),
+        ((3024, 4032), (512, 1024), (512, 683)),
+        ((2000, 1000), (512, 1024), (1024, 512)),
+    ],
+)
+def test_fitting_keeps_the_ratio_as_the_published_test_code_does(
+    size: tuple[int, int], box: tuple[int, int], fitted: tuple[int, int]
+) -> None:
+    assert fit_within(size, box) == fitted
+
+
+def test_an_image_fitted_to_a_box_is_segmented_at_the_box_s_size_and_answered_at_its_own() -> None:
+    image = scene((96, 192))
+    boxed = Segmenter.load("tiny", device="cpu").segment([image], box=(48, 100))[0]
+    resized = Segmenter.load("tiny", device="cpu", input_size=(48, 96)).segment([image])[0]
+    assert boxed.labels.shape == (96, 192)
+    assert np.array_equal(boxed.confidence, resized.confidence)

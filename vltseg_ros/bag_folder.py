@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds a bag's storage files and what its metadata.yaml says of them, whole or damaged."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from vltseg_core.errors import InputError
+from vltseg_ros.bag_storage import MAX_METADATA_BYTES, Losses, entries_of, metadata_of
+from vltseg_ros.mcap_records import zstd
+
+STORAGE_SUFFIXES = (".mcap", ".db3")
+_PACKED_SUFFIX = ".zstd"
+_PIECE_BYTES = 2**20
+
+
+@dataclass
+class BagFiles:
+    """A bag's storage files in order. counts: messages by topic as metadata.yaml says, empty without one."""
+
+    files: list[Path]
+    entries: dict[str, str] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    packed_messages: bool = False
+    losses: Losses = field(default_factory=Losses)
+
+
+def find_files(path: Path) -> BagFiles:
+    """The files of a bag's folder, or the one file given; raises InputError where there is none."""
+    if not path.exists():
+        raise InputError(f"'{path}' does not exist: give a bag's folder, .mcap or .db3 file")
+    if not path.is_dir():
+        return BagFiles([path])
+    present = storage_files(path)
+    metadata = path / "metadata.yaml"
+    if not metadata.is_file() and not present:
+        raise InputError(f"'{path}' is no rosbag2 bag (no metadata.yaml, no .mcap or .db3): give a bag's folder or file")
+    found = BagFiles(present)
+    if metadata.is_file():
+        with metadata.open(encoding="utf-8", errors="replace") as file:
+            _read_metadata(found, path, metadata_of(file.read(MAX_METADATA_BYTES)))
+    else:
+        found.losses.add("metadata.yaml is missing: topics and times were taken from the files themselves")
+    if not found.files:
+        raise InputError(f"the bag '{path}' has none of the files that its metadata.yaml names: copy them there")
+    return found
+
+
+def storage_files(folder: Path) -> list[Path]:
+    """The storage files in a folder, split files in the order of their numbers."""
+    files = [file for file in folder.iterdir() if file.suffix in STORAGE_SUFFIXES or is_packed(file)]
+    return sorted(files, key=lambda file: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)])
+
+
+def is_packed(file: Path) -> bool:
+    """Whether rosbag2 compressed the storage file as a whole."""
+    return file.suffix == _PACKED_SUFFIX and Path(file.stem).suffix in STORAGE_SUFFIXES
+
+
+def unpack(file: Path, folder: Path, losses: Losses) -> Path:
+    """A storage file that rosbag2 compressed as a whole, unpacked into `folder` as far as it goes."""
+    target = folder / file.stem
+    try:
+        with zstd.open(file, "rb") as packed, target.open("wb") as unpacked:
+            while piece := packed.read(_PIECE_BYTES):
+                unpacked.write(piece)
+    except (zstd.ZstdError, EOFError) as error:
+        losses.add(f"{file.name} is damaged ({error}): only its beginning can be read")
+    return target
+
+
+def _read_metadata(found: BagFiles, folder: Path, metadata: dict[str, Any]) -> None:
+    try:
+        named = [folder / PurePosixPath(name).name for name in metadata["relative_file_paths"]]
+        topics = metadata["topics_with_message_count"]
+        found.counts = Counter({str(topic["topic_metadata"]["name"]): int(topic["message_count"]) for topic in topics})
+    except (KeyError, TypeError, ValueError):
+        found.losses.add("metadata.yaml cannot be read: topics and times were taken from the files themselves")
+        return
+    found.entries = entries_of(metadata)
+    found.packed_messages = str(metadata.get("compression_mode", "")).lower() == "message"
+    missing = [file.name for file in named if not file.is_file()]
+    if missing and len(missing) == len(named):
+        others = ", ".join(file.name for file in found.files)
+        found.losses.add(f"metadata.yaml names {', '.join(missing)}, which are not there: {others} was read instead")
+        return
+    if missing:
+        found.losses.add(f"files that metadata.yaml names are missing with all their messages: {', '.join(missing)}")
+    found.files = [file for file in named if file.is_file()]

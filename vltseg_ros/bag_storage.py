@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a storage file of a bag gives, whichever its format, and how much of it may enter memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import yaml
+
+MAX_MESSAGE_BYTES = 512 * 2**20
+"""Longer messages, and chunks of messages, are refused: a hostile file cannot fill the memory."""
+MAX_METADATA_BYTES = 16 * 2**20
+
+
+class BagMessage(NamedTuple):
+    """One message of a bag, serialised."""
+
+    topic: str
+    message_type: str
+    time_ns: int
+    cdr: bytes
+
+
+class BagTopic(NamedTuple):
+    """One topic of a bag."""
+
+    name: str
+    message_type: str
+    num_messages: int
+
+
+class Losses(list[str]):
+    """Sentences of what could not be read, each once however often it is met."""
+
+    def add(self, sentence: str) -> None:
+        """Append it unless it is there."""
+        if sentence not in self:
+            self.append(sentence)
+
+
+class BagStorage(Protocol):
+    """One storage file, of which everything readable is read.
+
+    topics: what it says that it holds, or what was found. entries: key and value pairs of the metadata (custom_data).
+    start_ns, end_ns: times of the first and the last message, None where there is none.
+    losses: a sentence for each thing that cannot be read; it may grow while messages are read.
+    """
+
+    topics: list[BagTopic]
+    entries: dict[str, str]
+    start_ns: int | None
+    end_ns: int | None
+    losses: Losses
+
+    def __init__(self, path: Path) -> None:
+        """Open it; raises InputError where nothing can be read."""
+        ...
+
+    def messages(self, topics: Collection[str], stop_ns: int | None = None) -> Iterator[BagMessage]:
+        """The readable messages of these topics before `stop_ns`, in the order of their times."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+def metadata_of(text: str) -> dict[str, object]:
+    """Rosbag2's metadata from its YAML, with or without the outer key; empty where it cannot be read."""
+    try:
+        metadata = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return {}
+    if isinstance(metadata, dict):
+        metadata = metadata.get("rosbag2_bagfile_information", metadata)
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def entries_of(metadata: dict[str, object]) -> dict[str, str]:
+    """The key and value pairs of the metadata (custom_data)."""
+    entries = metadata.get("custom_data")
+    return {str(key): str(value) for key, value in entries.items()} if isinstance(entries, dict) else {}
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line without what a damaged file put into it behind that."""
+    return "".join(letter for letter in str(error).splitlines()[0] if letter.isprintable())[:200]

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`vltseg evaluate-bag`: the test drive on the desk."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vltseg_ros.replay_command import LabelSpaceName, positive, run_with_progress
+
+if TYPE_CHECKING:
+    from vltseg_ros.bag_evaluation import BagOutcome
+
+_FELL_SHORT = 2
+
+
+def evaluate_bag(
+    bag: Annotated[str, typer.Argument(help="A bag; also a video, an image folder or a quoted glob pattern.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("bag_evaluation"),
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Preset with built-in weights, or a weights file; tiny unless --params-file says else.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
+    params_file: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="YAML file with the node's parameters, as on the vehicle.")
+    ] = None,
+    rate: Annotated[float, typer.Option(callback=positive, help="Speed of playing; 1 is real time.")] = 1.0,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="Play each frame when the one before was answered: no frame is dropped.")
+    ] = False,
+    min_confidence: Annotated[float, typer.Option(min=0.0, max=1.0, help="Less certain pixels get label 255.")] = 0.0,
+    topic: Annotated[str | None, typer.Option(help="Image topic, where a bag has several cameras.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Folder of ground truth PNGs with the names of the input's images.")] = None,
+    label_space: Annotated[
+        LabelSpaceName, typer.Option(help="What the values in --labels mean.")
+    ] = LabelSpaceName.CITYSCAPES_TRAIN_IDS,
+    rate_hz: Annotated[
+        float | None, typer.Option(callback=positive, help="Frames a second of images (10 unless given), or of a video.")
+    ] = None,
+    max_seconds: Annotated[float | None, typer.Option(callback=positive, help="Play only so much from the start.")] = None,
+    fail_under: Annotated[
+        str | None,
+        typer.Option(help="Least mean IoU in percent, as night=55,overall=65; exit code 2 where one falls short."),
+    ] = None,
+) -> None:
+    """Play a bag through the node as on the vehicle, and tell how good the masks were and whether they came in time.
+
+    Writes results.json, results.md, report.html, overlays with the best and the worst frames, a video and a bag.
+    """
+    if lossless and rate != 1:
+        raise typer.BadParameter("--rate belongs to playing in real time: leave it out with --lossless")
+    from vltseg_core.evaluation.thresholds import parse_thresholds, shortfalls
+    from vltseg_ros.ros_installation import require_ros
+
+    thresholds = parse_thresholds(fail_under) if fail_under is not None else {}
+    require_ros()
+    from vltseg_ros.bag_evaluation import BagEvaluationSettings, evaluate_bag
+    from vltseg_ros.replay_run import ReplaySettings
+
+    replay = ReplaySettings(
+        rate=rate,
+        lossless=lossless,
+        with_confidence=True,
+        min_confidence=min_confidence,
+        checkpoint=checkpoint,
+        device=device,
+        params_file=params_file,
+    )
+    settings = BagEvaluationSettings(
+        bag, output, replay, topic, rate_hz=rate_hz, max_seconds=max_seconds, labels=labels, label_space=label_space.value
+    )
+    outcome = run_with_progress(lambda progress: evaluate_bag(settings, progress), output)
+    _print_outcome(outcome)
+    short = shortfalls(outcome.result, thresholds)
+    if short:
+        print(f"vltseg: fell short of --fail-under: {'; '.join(short)}", file=sys.stderr)
+        raise typer.Exit(_FELL_SHORT)
+
+
+def _print_outcome(outcome: BagOutcome) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from vltseg_core.evaluation.latency import summarise
+
+    result = outcome.result
+    table = Table("", *(["mIoU %"] if result.has_truth else []), "in", "answered", "late", "median", "p95")
+    means = {**result.by_condition, result.total.name: result.pooled}
+    for group in (*result.conditions, result.total) if len(result.conditions) > 1 else (result.total,):
+        value, (low, high) = means[group.name]
+        interval = "" if math.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})"
+        miou = [f"{100 * value:.1f}{interval}"] if result.has_truth else []
+        counts = [str(count) for count in (group.num_frames, group.num_answered, group.num_late)]
+        table.add_row(group.name, *miou, *counts, *(f"{ms:.0f} ms" for ms in summarise(group.latencies_ms)[:2]))
+    console = Console()
+    console.print(table)
+    for remark in result.remarks:
+        console.print(remark)
+    console.print(f"Report: {outcome.folder.report}", soft_wrap=True)
