@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from vltseg_core.data.data_set import TRAIN_IDS, DataSet, pair_by_stem
+from vltseg_core.data.data_set import TRAIN_IDS, DataSet, LabelMap
 from vltseg_core.data.demo_scenes import DemoSequence
+from vltseg_core.data.file_pairs import pair_files
 from vltseg_core.data.transforms import Augmentation
 from vltseg_core.evaluation.machine import describe_machine
 from vltseg_core.training.training_samples import MixedSources, Source, joined
@@ -66,9 +67,9 @@ def written(root: Path, suffix: str, photo: Path | None) -> tuple[MixedSources, 
     data_set = DataSet(
         name="street",
         credit="",
-        files=lambda folder, split: pair_by_stem(folder / "images", folder / "labels"),
+        files=lambda folder, split: pair_files(folder / "images", folder / "labels"),
         splits=("train",),
-        codes=TRAIN_IDS,
+        label_map=LabelMap(TRAIN_IDS),
     )
     source = Source(data_set.training_images(root), 1.0)
     sizes = [path.stat().st_size for path in (root / "images").iterdir()]

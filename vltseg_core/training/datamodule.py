@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
 from vltseg_core.data import demo_images
+from vltseg_core.data.census import class_counts
 from vltseg_core.data.data_set import FilesOnDisk
 from vltseg_core.data.demo_scenes import CONDITIONS
 from vltseg_core.data.labelled_images import EvaluationSet
@@ -94,6 +95,7 @@ class SourcesDataModule(pl.LightningDataModule):
         """Count the classes, in one process, if they decide what is drawn; the counts are kept on disk."""
         if self.rare_class_temperature > 0:
             for source in self.sources:
+                print(f"counting the classes in the labels of '{source.key}', unless that was done before")
                 self._rare_classes(source)
 
     def setup(self, stage: str) -> None:
@@ -133,10 +135,7 @@ class SourcesDataModule(pl.LightningDataModule):
         return sources
 
     def _rare_classes(self, source: Located) -> RareClasses:
-        from vltseg_core.data.census import class_counts  # type: ignore[import-not-found,unused-ignore]  # branch data
-
-        counts = class_counts(source.training_images(), on_progress=lambda done, total: None)
-        return RareClasses(counts, self.rare_class_temperature)
+        return RareClasses(class_counts(source.training_images()), self.rare_class_temperature)
 
     def val_dataloader(self) -> list[DataLoader[ValidationImage]]:
         trainer = self.trainer

@@ -216,11 +216,11 @@ class SegmentationTask(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         scores: dict[str, float] = {}
-        for name, confusion in zip(self._evaluation_sets, self._confusions, strict=True):
+        for (name, measured), confusion in zip(self._evaluation_sets.items(), self._confusions, strict=True):
             counts = sum_over_processes(torch.from_numpy(confusion.counts).to(self.device))
             confusion.counts = counts.cpu().numpy()
             if counts.any():
-                scores[name] = 100 * confusion.mean_iou()
+                scores[name] = 100 * confusion.mean_iou([measured.class_names.index(c) for c in measured.mean_classes])
         if scores:
             self.log_dict({f"miou/{name}": score for name, score in scores.items()}, prog_bar=True)
             self.log("miou/mean", float(np.mean(list(scores.values()))))

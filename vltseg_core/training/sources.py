@@ -47,10 +47,15 @@ def weight_of(key: str, weights: Mapping[str, float]) -> float:
 
 
 def sets_to_measure_on(sources: list[Located], targets: list[Located]) -> dict[str, EvaluationSet]:
-    """The targets, and each source's own validation split where it has one, by name."""
+    """The targets, and each source's own validation split where it has one, by name.
+
+    A split that the network is trained on as well is a measure of fit alone, and only measured on where there is no target.
+    """
     found: dict[str, EvaluationSet] = {}
     for source in sources:
-        if "val" in source.data_set.splits and source.data_set.name not in found:
+        splits = source.data_set.splits
+        trains_on_it = "train_without_val" in splits and source.split in ("", "train")
+        if "val" in splits and not (trains_on_it and targets):
             found[source.data_set.name] = source._replace(split="val").evaluation_set()
     for target in targets:
         name = target.data_set.name if target.split in ("", "val") else target.key

@@ -109,6 +109,37 @@ def test_rare_classes_are_drawn_by_daformer_s_formula_from_images_that_show_them
     assert {draw.image for draw in draws if draw.code == 7} == {3}
 
 
+def test_a_data_set_s_rare_classes_are_counted_once_and_drawn(
+    camvid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLTSEG_CACHE", str(tmp_path))
+    data = SourcesDataModule({"camvid": str(camvid)}, rare_class_temperature=0.01, image_size=None, crop_size=48)
+    data.prepare_data()
+    data.setup("fit")
+    (source,) = data._drawn_sources()
+    assert source.rare_classes is not None
+    labels = [source.images[number].codes for number in range(len(source.images))]
+    totals = np.bincount(np.concatenate([image[image != IGNORE] for image in labels]), minlength=24)
+    rarest = min(np.flatnonzero(totals), key=lambda code: totals[code])
+    assert source.rare_classes.codes[source.rare_classes.probabilities.argmax()] == rarest
+    samples = mixed(source)
+    assert samples[0].codes.shape == (1, 8, 8)
+
+
+def test_a_set_that_is_trained_on_is_measured_on_only_where_there_is_no_other(camvid: Path, tmp_path: Path) -> None:
+    for kind in ("images", "labels"):
+        (tmp_path / kind).symlink_to(camvid / "train" / kind)
+    roots = {"gta5": str(tmp_path)}
+    alone, held_out = (
+        SourcesDataModule(roots),
+        SourcesDataModule({"gta5:train_without_val": str(tmp_path)}, {"camvid": str(camvid)}),
+    )
+    targeted = SourcesDataModule(roots, {"camvid": str(camvid)})
+    for data, expected in ((alone, ["gta5"]), (held_out, ["gta5", "camvid"]), (targeted, ["camvid"])):
+        data.setup("fit")
+        assert list(data.evaluation_sets) == expected
+
+
 def test_a_crop_shows_the_wanted_class() -> None:
     codes = np.zeros((64, 256), np.uint8)
     codes[:, 240:] = 7
