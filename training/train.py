@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains a network.
 
-python training/train.py RECIPE [--data NAME=FOLDER ...] [--output FOLDER] [--resume] [--model.KEY VALUE ...]
+python training/train.py RECIPE [--data NAME[:SPLIT]=FOLDER ...] [--validate NAME[:SPLIT]=FOLDER ...] [--output FOLDER]
+                         [--resume] [--wandb PROJECT] [--SECTION.KEY VALUE ...]
 """
 
 from __future__ import annotations

@@ -15,31 +15,46 @@ from vltseg_core.data.labelled_images import LabelledImage
 from vltseg_core.labels import IGNORE
 
 _MAX_CROP_TRIES = 10
+_WANTED_SHARE = 1500 / 512**2
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """How a training image is varied.
 
-    crop_size: side of the square crop in pixels. scales: smallest and largest random enlargement (log-uniform between).
+    crop_size: side of the square crop in pixels. image_size: width and height that every image is brought to first, None
+    for its own. scales: smallest and largest random enlargement after that (log-uniform between); 1 and 1 for none.
     max_class_share: a crop in which one class has more of the annotated pixels is drawn again (10 tries).
     """
 
     crop_size: int
-    scales: tuple[float, float] = (0.75, 2.0)
+    image_size: tuple[int, int] | None = None
+    scales: tuple[float, float] = (1.0, 1.0)
     max_class_share: float = 0.75
 
-    def __call__(self, labelled: LabelledImage, rng: np.random.Generator) -> LabelledImage:
-        """A crop uint8 [S, S, 3] with its codes uint8 [S, S] and its depth, S being `crop_size`."""
+    def __call__(self, labelled: LabelledImage, rng: np.random.Generator, wanted_code: int | None = None) -> LabelledImage:
+        """A crop uint8 [S, S, 3] with its codes uint8 [S, S] and its depth, S being `crop_size`.
+
+        wanted_code: a code that the crop should show, at least as much of it as in 1,500 pixels of 512x512 (10 tries).
+        """
         low, high = np.log(self.scales)
-        labelled = _rescale(labelled, float(np.exp(rng.uniform(low, high))))
-        labelled = self._crop(labelled, rng)
+        labelled = self._resized(labelled, float(np.exp(rng.uniform(low, high))))
+        labelled = self._crop(labelled, rng, wanted_code)
         if rng.random() < 0.5:
             labelled = _everywhere(labelled, lambda pixels: pixels[:, ::-1])
         labelled = labelled._replace(image=photometric_distortion(labelled.image, rng))
         return _everywhere(labelled, np.ascontiguousarray)
 
-    def _crop(self, labelled: LabelledImage, rng: np.random.Generator) -> LabelledImage:
+    def _resized(self, labelled: LabelledImage, scale: float) -> LabelledImage:
+        height, width = labelled.codes.shape
+        if self.image_size is not None:
+            width, height = self.image_size
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        # The published training brings images to their size bilinearly, without a filter.
+        smooth = self.image_size is None and scale < 1
+        return labelled if size == labelled.codes.shape[::-1] else _resize(labelled, size, smooth=smooth)
+
+    def _crop(self, labelled: LabelledImage, rng: np.random.Generator, wanted_code: int | None) -> LabelledImage:
         size = self.crop_size
         height, width = labelled.codes.shape
         pad = (0, max(0, size - height), 0, max(0, size - width))
@@ -48,11 +63,14 @@ class Augmentation:
             height, width = labelled.codes.shape
         for _ in range(_MAX_CROP_TRIES):
             top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
-            codes = labelled.codes[top : top + size, left : left + size]
-            counts = np.bincount(codes[codes != IGNORE], minlength=1)
-            if counts.sum() > 0 and counts.max() <= self.max_class_share * counts.sum():
+            if self._accepts(labelled.codes[top : top + size, left : left + size], wanted_code):
                 break
         return _everywhere(labelled, lambda pixels: pixels[top : top + size, left : left + size])
+
+    def _accepts(self, codes: NDArray[np.uint8], wanted_code: int | None) -> bool:
+        counts = np.bincount(codes[codes != IGNORE], minlength=IGNORE)
+        shows = wanted_code is None or counts[wanted_code] >= _WANTED_SHARE * codes.size
+        return bool(shows and counts.sum() > 0 and counts.max() <= self.max_class_share * counts.sum())
 
 
 def _everywhere(labelled: LabelledImage, change: Callable[[NDArray[Any]], NDArray[Any]]) -> LabelledImage:
@@ -72,11 +90,10 @@ def _padded(labelled: LabelledImage, pad: tuple[int, int, int, int]) -> Labelled
     )
 
 
-def _rescale(labelled: LabelledImage, scale: float) -> LabelledImage:
+def _resize(labelled: LabelledImage, size: tuple[int, int], *, smooth: bool) -> LabelledImage:
+    """At another size (width, height); smooth: with a filter that keeps a smaller image free of aliasing."""
     image, codes, depth_m = labelled
-    height, width = codes.shape
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    interpolation = cv2.INTER_AREA if smooth else cv2.INTER_LINEAR
     if depth_m is not None:  # a distance stays what it is
         depth_m = np.asarray(cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST), np.float32)
     return LabelledImage(

@@ -3,104 +3,196 @@
 
 from __future__ import annotations
 
-import json
+import errno
+import os
 import sys
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint, RichProgressBar, TQDMProgressBar
-from lightning.pytorch.cli import LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar, TQDMProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.strategies import FSDPStrategy
 
-from vltseg_core.checkpoints import native
 from vltseg_core.checkpoints.pretrained_towers import IMAGENET
-from vltseg_core.data.data_sets import DATA_SETS
-from vltseg_core.errors import ConfigurationError
+from vltseg_core.errors import CheckpointError, ConfigurationError
+from vltseg_core.training.activation_checkpointing import blocks_of
+from vltseg_core.training.arguments import Arguments, parse
+from vltseg_core.training.checkpoint_files import DurableCheckpoints, checkpoint_to_resume, last_checkpoint
 from vltseg_core.training.datamodule import SourcesDataModule
+from vltseg_core.training.learning_curves import LearningCurves
+from vltseg_core.training.recipe_record import check_against
+from vltseg_core.training.run_keeping import RunKeeping, StepSeeds
+from vltseg_core.training.sample_predictions import SamplePredictions
 from vltseg_core.training.segmentation_task import SegmentationTask
+from vltseg_core.training.sources import DEMO
+from vltseg_core.training.stop_signals import RunStopped, StopSignals
+from vltseg_core.training.unreadable_files import UnreadableFiles
+from vltseg_core.training.weight_average import WeightAverage
+from vltseg_core.training.weights_files import WeightsFiles
 
 DEMO_CREDIT = "drawn demo scenes (clear)"
 TOWER_CREDITS = {IMAGENET: "ImageNet-1k (the image encoder's start: EfficientNet-Lite0, Google)"}
-_USAGE = "usage: train.py RECIPE.yaml [--data NAME=FOLDER ...] [--output FOLDER] [--resume] [--SECTION.KEY VALUE ...]"
+_BESIDE_THE_POINT = (
+    "You're resuming from a checkpoint that ended before the epoch ended",
+    "LightningCLI's args parameter is intended to run from within Python",
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",
+    "The number of training batches .* is smaller than the logging interval",
+    "Found .* module\\(s\\) in eval mode at the start of training",
+)
+"""What Lightning warns of, and is meant to be so here: samples follow from their number, frozen parts are in eval mode."""
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run does around the training.
+
+    save_every: steps between two checkpoints: what a kill costs at most. ema_decay: how much of the past the weights'
+    running average keeps at each step; 0 for no average. num_predictions: images shown of each set at each validation.
+    sync_batchnorm: whether several GPUs share their batches' statistics.
+    """
+
+    save_every: int = 100
+    ema_decay: float = 0.0
+    num_predictions: int = 2
+    sync_batchnorm: bool = True
+
+
+class _TrainingCLI(LightningCLI):
+    """LightningCLI with the section `run`, and every run's own callbacks, loggers and checkpoints."""
+
+    def __init__(self, arguments: Arguments, signals: StopSignals) -> None:
+        self._arguments, self._signals = arguments, signals
+        self.average: WeightAverage | None = None
+        super().__init__(
+            SegmentationTask,
+            SourcesDataModule,
+            run=False,
+            args=["--config", arguments.recipe, *arguments.options],
+            seed_everything_default=0,
+            save_config_callback=None,
+            trainer_defaults={
+                "max_epochs": -1,
+                "max_steps": 5000,
+                "val_check_interval": 1000,
+                "check_val_every_n_epoch": None,
+                "gradient_clip_val": 0.01,
+                "num_sanity_val_steps": 0,
+                "use_distributed_sampler": False,
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_class_arguments(RunSettings, "run")
+
+    def instantiate_trainer(self, **settings: Any) -> Trainer:
+        output = self._arguments.output
+        run: RunSettings = self.config_init["run"]
+        run = run if isinstance(run, RunSettings) else RunSettings(**vars(run))
+        chosen = self.config_init["trainer"]
+        self.average = WeightAverage(run.ema_decay) if run.ema_decay > 0 else None
+        self.keeping = RunKeeping(last_checkpoint(output), run.save_every, self._signals)
+        self.files = WeightsFiles(output, _credits(self.model, self.datamodule), self.average)
+        callbacks: list[Callback] = [] if self.average is None else [self.average]
+        callbacks += [
+            StepSeeds(self.datamodule.seed),
+            UnreadableFiles(),
+            LearningRateMonitor("step"),
+            SamplePredictions(output, run.num_predictions),
+            LearningCurves(output),
+            self.files,
+            self.keeping,
+        ]
+        if chosen["enable_progress_bar"] is not False:
+            callbacks.append(RichProgressBar() if sys.stdout.isatty() else TQDMProgressBar(refresh_rate=50))
+        settings |= {
+            "callbacks": [*callbacks, *(chosen["callbacks"] or [])],
+            "plugins": [DurableCheckpoints(), *(chosen["plugins"] or [])],
+            "logger": _loggers(self._arguments),
+        }
+        if chosen["strategy"] == "fsdp":
+            settings["strategy"] = FSDPStrategy(auto_wrap_policy={type(block) for block in blocks_of(self.model.network)})
+        trainer: Trainer = super().instantiate_trainer(**settings)
+        if run.sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda":
+            self.model.synchronise_batch_norms()
+        return trainer
+
+    def recipe(self) -> dict[str, Any]:
+        """Every setting of the run, defaults included."""
+        return dict(yaml.safe_load(self.parser.dump(self.config, skip_none=False)))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Train as the recipe says, then write OUTPUT/model.safetensors. Returns the exit code."""
-    recipe, output, resume, options = _parse(list(arguments))
-    last = output / "checkpoints" / "last.ckpt"
-    if last.exists() and not resume:
-        raise ConfigurationError(f"'{output}' holds a run already: add --resume to go on with it, or give another --output")
+    parsed = parse(arguments)
+    checkpoint = checkpoint_to_resume(parsed.output) if parsed.resume else None
+    if not parsed.resume and last_checkpoint(parsed.output).exists():
+        raise ConfigurationError(
+            f"'{parsed.output}' holds a run already: add --resume to go on with it, or give another --output"
+        )
+    with StopSignals() as signals:
+        try:
+            return _train(parsed, checkpoint, signals)
+        except RunStopped as stop:
+            print(f"{stop}: go on with --output {parsed.output} --resume" if last_checkpoint(parsed.output).exists() else stop)
+            return stop.exit_code
+        except OSError as error:
+            if error.errno in _DISK_FULL:
+                raise CheckpointError(
+                    f"the disk of '{parsed.output}' is full: make room, then go on with --output {parsed.output} --resume"
+                ) from error
+            raise
+
+
+def _train(arguments: Arguments, checkpoint: Path | None, signals: StopSignals) -> int:
     torch.set_flush_denormal(True)  # a CPU computes with them tens of times slower
     torch.set_float32_matmul_precision("high")
-    cli = LightningCLI(
-        SegmentationTask,
-        SourcesDataModule,
-        run=False,
-        args=["--config", recipe, *options],
-        seed_everything_default=0,
-        save_config_callback=None,
-        trainer_defaults={
-            "max_epochs": -1,
-            "accelerator": "auto",
-            "logger": False,
-            "callbacks": _callbacks(output),
-            "num_sanity_val_steps": 0,
-        },
-    )
-    cli.trainer.logger = TensorBoardLogger(output, name=None, version="logs")
-    missing = [name for name in cli.datamodule.weights if name not in cli.datamodule.source_names]
-    if missing:
-        print(f"left out, no folder given: {', '.join(missing)} (add --data {missing[0]}=FOLDER)")
-    # Lightning's own optimiser and callback states; the file is the user's own and read with weights_only.
-    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=last if resume and last.exists() else None)
-    if cli.trainer.interrupted:
-        print(f"stopped at step {cli.trainer.global_step}: go on with --output {output} --resume")
-        return 130
-    start = cli.model.hparams["pretrained"]
-    cli.model.embed_classes_by_context()
-    credited = [TOWER_CREDITS.get(start, f"the image encoder's start: '{start}'")] if start else []
-    trained_on = "; ".join(
-        credited + [DATA_SETS[n].credit if n in DATA_SETS else DEMO_CREDIT for n in cli.datamodule.source_names]
-    )
-    native.save(cli.model.network, output / "model.safetensors", trained_on=trained_on)
-    print(f"weights: {output / 'model.safetensors'}")
+    for message in _BESIDE_THE_POINT:
+        warnings.filterwarnings("ignore", message=message)
+    cli = _TrainingCLI(arguments, signals)
+    trainer, task, data = cli.trainer, cli.model, cli.datamodule
+    if data.left_out:
+        print(f"left out, no folder given: {', '.join(data.left_out)} (add --data {data.left_out[0]}=FOLDER)")
+    data.setup("fit")  # says what is missing before anything is written
+    record = arguments.output / "recipe.yaml"
+    if checkpoint is not None:
+        check_against(record, cli.recipe())
+    elif trainer.is_global_zero:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        record.write_text(yaml.safe_dump(cli.recipe(), sort_keys=False), encoding="utf-8")
+    trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
+    if cli.files.final_step != trainer.global_step:  # it had been trained to the end, and was killed after that
+        cli.files.write_final(trainer, task)
+    if cli.keeping.validated_step != trainer.global_step and data.evaluation_sets:
+        trainer.validate(task, data, verbose=False)
+    print(f"weights: {arguments.output / 'model.safetensors'}")
     return 0
 
 
-def _callbacks(output: Path) -> list[object]:
-    keep_last = ModelCheckpoint(
-        output / "checkpoints", filename="step{step}", auto_insert_metric_name=False, save_last=True,
-        every_n_train_steps=100, save_top_k=1, monitor="step", mode="max", save_on_train_epoch_end=False,
-    )  # fmt: skip
-    progress = RichProgressBar() if sys.stdout.isatty() else TQDMProgressBar(refresh_rate=50)
-    return [EMAWeightAveraging(decay=0.998), LearningRateMonitor("step"), progress, keep_last]
+def _loggers(arguments: Arguments) -> list[Logger]:
+    loggers: list[Logger] = [TensorBoardLogger(arguments.output, name=None, version="logs")]
+    if arguments.wandb:
+        try:
+            import wandb  # type: ignore[import-not-found]  # noqa: F401  # few want it
+        except ImportError as error:
+            raise ConfigurationError("Weights & Biases is not installed: pip install wandb, or leave --wandb out") from error
+        from lightning.pytorch.loggers import WandbLogger
+
+        os.makedirs(arguments.output, exist_ok=True)
+        loggers.append(WandbLogger(project=arguments.wandb, name=arguments.output.name, save_dir=arguments.output))
+    return loggers
 
 
-def _parse(arguments: list[str]) -> tuple[str, Path, bool, list[str]]:
-    """Recipe, output folder, whether to resume, and what is left for LightningCLI."""
-    if not arguments or arguments[0].startswith("-"):
-        raise ConfigurationError(_USAGE)
-    recipe, rest = arguments[0], arguments[1:]
-    if not Path(recipe).is_file():
-        raise ConfigurationError(f"recipe '{recipe}' not found: give one of training/recipes/*.yaml")
-    output, resume = Path("runs") / Path(recipe).stem, False
-    roots: dict[str, str] = {}
-    options: list[str] = []
-    while rest:
-        option = rest.pop(0)
-        if option == "--data":
-            while rest and not rest[0].startswith("--"):
-                name, separator, folder = rest.pop(0).partition("=")
-                if not separator:
-                    raise ConfigurationError(f"--data takes NAME=FOLDER, not '{name}'. {_USAGE}")
-                roots[name] = folder
-        elif option == "--output" and rest:
-            output = Path(rest.pop(0))
-        elif option == "--resume":
-            resume = True
-        else:
-            options.append(option)
-    if roots:
-        options.append(f"--data.roots={json.dumps(roots)}")
-    return recipe, output, resume, options
+def _credits(task: SegmentationTask, data: SourcesDataModule) -> str:
+    """What a network has learnt from, for the weights file's header."""
+    start = task.pretrained
+    credited = [TOWER_CREDITS.get(start, f"the image encoder's start: '{start}'")] if start else []
+    credited += [source.data_set.credit for source in data.sources]
+    return "; ".join(dict.fromkeys(credited + [DEMO_CREDIT] * (DEMO in data.source_names)))

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from vltseg_core.data.labelled_images import CODE_MEMBERS
 from vltseg_core.labels import IGNORE
+from vltseg_core.training.distributed import mean_over_processes, sum_over_processes
 
 
 def code_log_probabilities(class_logits: Tensor) -> Tensor:
@@ -28,12 +29,13 @@ def code_log_probabilities(class_logits: Tensor) -> Tensor:
 def code_cross_entropy(log_probabilities: Tensor, codes: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean negative log-probability [B, G, h, w] of each pixel's code, int64 [B, h, w], 255 not counted.
 
-    weights: of each code [G]; the mean is then the weighted one. None weighs all alike.
+    weights: of each code [G]; the mean is then the weighted one. None weighs all alike. In a distributed run the mean is
+    over the pixels of all processes.
     """
     total = F.nll_loss(log_probabilities, codes, weight=weights, ignore_index=IGNORE, reduction="sum")
     counted = codes[codes != IGNORE]
     mass = torch.ones_like(counted).sum() if weights is None else weights[counted].sum()
-    return total / mass.clamp(min=1e-6)
+    return total / mean_over_processes(mass.float()).clamp(min=1e-6)
 
 
 class CodeFrequencies(nn.Module):
@@ -50,8 +52,8 @@ class CodeFrequencies(nn.Module):
         self.register_buffer("shares", torch.full((len(CODE_MEMBERS),), 1 / len(CODE_MEMBERS)))
 
     def update(self, codes: Tensor) -> None:
-        """Take in the codes of a batch, int64 [B, H, W]."""
-        counts = torch.bincount(codes[codes != IGNORE], minlength=len(self.shares)).float()
+        """Take in the codes of a batch, int64 [B, H, W], of all processes."""
+        counts = sum_over_processes(torch.bincount(codes[codes != IGNORE], minlength=len(self.shares))).float()
         if counts.sum() > 0:
             self.shares.lerp_(counts / counts.sum(), 1 - self.momentum)
 
@@ -63,7 +65,7 @@ class CodeFrequencies(nn.Module):
 def segment_dice(log_probabilities: Tensor, codes: Tensor) -> Tensor:
     """One minus the soft dice overlap, averaged over an image's segments, so that a small one counts as much.
 
-    A segment is all pixels of an image with the same code. Shapes as for `code_cross_entropy`.
+    A segment is all pixels of an image with the same code. Shapes as for `code_cross_entropy`; over all processes too.
     Source: Milletari et al., "V-Net", 2016; smoothing 1 as in Mask2Former.
     """
     counted = codes != IGNORE
@@ -75,7 +77,7 @@ def segment_dice(log_probabilities: Tensor, codes: Tensor) -> Tensor:
     num_true = truth.sum((2, 3))
     dice = 1 - (2 * overlap + 1) / (probabilities.sum((2, 3)) + num_true + 1)
     occurs = num_true > 0
-    return (dice * occurs).sum() / occurs.sum().clamp(min=1)
+    return (dice * occurs).sum() / mean_over_processes(occurs.sum()).clamp(min=1e-6)
 
 
 def resize_codes(codes: Tensor, size: tuple[int, int]) -> Tensor:

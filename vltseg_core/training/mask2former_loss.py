@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.distributed
 from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]  # scipy has no stubs
 from torch import Tensor
 from torch.nn import functional as F
 
 from vltseg_core.model.mask_decoder import MaskPrediction
+from vltseg_core.training.distributed import mean_over_processes
 
 
 class Segments(NamedTuple):
@@ -63,28 +63,39 @@ class Mask2FormerLoss:
     oversampling: float = 3.0
     importance: float = 0.75
 
-    def __call__(self, predictions: Sequence[MaskPrediction], segments: Sequence[Segments]) -> dict[str, Tensor]:
+    def __call__(
+        self, predictions: Sequence[MaskPrediction], segments: Sequence[Segments], seeds: Sequence[int] | None = None
+    ) -> dict[str, Tensor]:
         """Each weighted loss, summed over the layers, by name: "class", "mask", "dice".
 
-        predictions: of every layer, the final one last. segments: of each image of the batch.
+        predictions: of every layer, the final one last. segments: of each image of the batch. seeds: of each image's
+        random points, so that they depend neither on its place in the batch nor on the number of processes; None draws
+        them from torch's own generator. In a distributed run the means are over the masks of all processes.
         """
         final, *earlier = predictions[::-1]
-        layers = [self._layer_losses(prediction, segments) for prediction in (final, *earlier[::-1])]
+        device = final.mask_logits.device
+        generators = [None if seeds is None else torch.Generator(device).manual_seed(seeds[i]) for i in range(len(segments))]
+        layers = [self._layer_losses(prediction, segments, generators) for prediction in (final, *earlier[::-1])]
         weights = {"class": self.class_weight, "mask": self.mask_weight, "dice": self.dice_weight}
         return {name: weight * torch.stack([layer[name] for layer in layers]).sum() for name, weight in weights.items()}
 
-    def _layer_losses(self, prediction: MaskPrediction, segments: Sequence[Segments]) -> dict[str, Tensor]:
+    def _layer_losses(
+        self, prediction: MaskPrediction, segments: Sequence[Segments], generators: Sequence[torch.Generator | None]
+    ) -> dict[str, Tensor]:
         mask_logits, class_logits = prediction
         assert class_logits is not None  # learned queries name their class
-        matchings = [self.match(m, c, s) for m, c, s in zip(mask_logits, class_logits, segments, strict=True)]
-        losses = self._mask_losses(mask_logits, segments, matchings)
+        images = zip(mask_logits, class_logits, segments, generators, strict=True)
+        matchings = [self.match(m, c, s, g) for m, c, s, g in images]
+        losses = self._mask_losses(mask_logits, segments, matchings, generators)
         losses["class"] = self._class_loss(class_logits, segments, matchings)
         return losses
 
     @torch.no_grad()
-    def match(self, mask_logits: Tensor, class_logits: Tensor, segments: Segments) -> Matching:
+    def match(
+        self, mask_logits: Tensor, class_logits: Tensor, segments: Segments, generator: torch.Generator | None = None
+    ) -> Matching:
         """The cheapest assignment of segments to queries of one image: mask logits [Q, h, w], class logits [Q, K + 1]."""
-        points = torch.rand(1, self.num_points, 2, device=mask_logits.device)
+        points = torch.rand(1, self.num_points, 2, device=mask_logits.device, generator=generator)
         counted = _sample(segments.counted[None, None], points, beyond="border")[0]  # [P]
         truth = _sample(segments.masks[:, None], points.expand(len(segments.masks), -1, -1))  # [S, P]
         logits = _sample(mask_logits[:, None].float(), points.expand(len(mask_logits), -1, -1))  # [Q, P]
@@ -108,19 +119,26 @@ class Mask2FormerLoss:
             target[matching.queries] = image.classes[matching.segments]
         weights = torch.ones(no_object + 1, device=class_logits.device)
         weights[no_object] = self.no_object_weight
-        return F.cross_entropy(class_logits.float().transpose(1, 2), targets, weights)
+        total = F.cross_entropy(class_logits.float().transpose(1, 2), targets, weights, reduction="sum")
+        return total / mean_over_processes(weights[targets].sum())
 
-    def _mask_losses(self, mask_logits: Tensor, segments: Sequence[Segments], matchings: Sequence[Matching]) -> dict[str, Tensor]:
+    def _mask_losses(
+        self,
+        mask_logits: Tensor,
+        segments: Sequence[Segments],
+        matchings: Sequence[Matching],
+        generators: Sequence[torch.Generator | None],
+    ) -> dict[str, Tensor]:
         logits = torch.cat([m[pairs.queries] for m, pairs in zip(mask_logits, matchings, strict=True)])[:, None].float()
         truth = torch.cat([s.masks[pairs.segments] for s, pairs in zip(segments, matchings, strict=True)])[:, None]
         counted = torch.cat([s.counted.expand(len(p.segments), 1, -1, -1) for s, p in zip(segments, matchings, strict=True)])
+        num_masks = mean_over_processes(torch.as_tensor(float(len(logits)), device=logits.device)).clamp(min=1e-6)
         if not len(logits):
             nothing = mask_logits.sum() * 0.0  # keeps every parameter in the graph
             return {"mask": nothing, "dice": nothing}
-        points = self._points(logits)
+        points = self._points(logits, [len(pairs.queries) for pairs in matchings], generators)
         logits_at, truth_at = _sample(logits, points), _sample(truth, points)  # [M, P]
         counted_at = _sample(counted, points, beyond="border")
-        num_masks = _mean_over_processes(torch.as_tensor(float(len(logits)), device=logits.device))
         cross_entropy = F.binary_cross_entropy_with_logits(logits_at, truth_at, weight=counted_at, reduction="none")
         per_mask = cross_entropy.sum(1) / counted_at.sum(1).clamp(min=1e-6)
         probabilities = logits_at.sigmoid() * counted_at
@@ -129,24 +147,24 @@ class Mask2FormerLoss:
         return {"mask": per_mask.sum() / num_masks, "dice": dice.sum() / num_masks}
 
     @torch.no_grad()
-    def _points(self, logits: Tensor) -> Tensor:
-        """Points [M, P, 2] as (x, y) in 0..1, most of them where the mask logits [M, 1, h, w] are nearest to 0."""
-        candidates = torch.rand(len(logits), int(self.num_points * self.oversampling), 2, device=logits.device)
+    def _points(self, logits: Tensor, num_masks: Sequence[int], generators: Sequence[torch.Generator | None]) -> Tensor:
+        """Points [M, P, 2] as (x, y) in 0..1, most of them where the mask logits [M, 1, h, w] are nearest to 0.
+
+        num_masks: how many of the masks are each image's.
+        """
+
+        def drawn(num_points: int) -> Tensor:  # [M, num_points, 2]
+            device = logits.device
+            images = zip(num_masks, generators, strict=True)
+            return torch.cat([torch.rand(n, num_points, 2, device=device, generator=g) for n, g in images])
+
+        candidates = drawn(int(self.num_points * self.oversampling))
         num_uncertain = int(self.importance * self.num_points)
         chosen = _sample(logits, candidates).abs().neg().topk(num_uncertain, dim=1).indices
         uncertain = candidates.gather(1, chosen[..., None].expand(-1, -1, 2))
-        anywhere = torch.rand(len(logits), self.num_points - num_uncertain, 2, device=logits.device)
-        return torch.cat((uncertain, anywhere), dim=1)
+        return torch.cat((uncertain, drawn(self.num_points - num_uncertain)), dim=1)
 
 
 def _sample(maps: Tensor, points: Tensor, *, beyond: str = "zeros") -> Tensor:
     """Maps [N, 1, h, w] at points [N, P, 2] in 0..1, bilinearly, with zeros or the border's values beyond it: [N, P]."""
     return F.grid_sample(maps, 2 * points[:, :, None] - 1, padding_mode=beyond, align_corners=False)[:, 0, :, 0]
-
-
-def _mean_over_processes(count: Tensor) -> Tensor:
-    """The mean count over a distributed run's processes, at least 1."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(count)
-        count = count / torch.distributed.get_world_size()
-    return count.clamp(min=1.0)

@@ -3,38 +3,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from numpy.typing import NDArray
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn import functional as F
 
-from vltseg_core.checkpoints import native
-from vltseg_core.checkpoints.class_embeddings import load_class_embeddings
-from vltseg_core.checkpoints.pretrained_files import pretrained_path
 from vltseg_core.checkpoints.pretrained_towers import load_pretrained_tower
 from vltseg_core.config import preset as network_preset
-from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage
-from vltseg_core.errors import ConfigurationError
+from vltseg_core.data.labelled_images import EvaluationSet
 from vltseg_core.evaluation.confusion import ConfusionMatrix
 from vltseg_core.model.hierarchical_image_encoder import ConvImageEncoder, MobileClipImageEncoder
-from vltseg_core.model.semantic_map import semantic_scores
-from vltseg_core.model.text_encoder import LearnedContext
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput
+from vltseg_core.runtime.sliding_window import SlidingWindow
+from vltseg_core.training.activation_checkpointing import checkpoint_activations
+from vltseg_core.training.distributed import sum_over_processes
 from vltseg_core.training.losses import CodeFrequencies, code_cross_entropy, code_log_probabilities, resize_codes, segment_dice
 from vltseg_core.training.mask2former_loss import Mask2FormerLoss, segments_of
-
-
-class TrainingBatch(NamedTuple):
-    """images: uint8 [B, 3, H, W] RGB. codes: label codes, uint8 [B, H, W]."""
-
-    images: Tensor
-    codes: Tensor
+from vltseg_core.training.optimizer import OptimizerSettings
+from vltseg_core.training.starting_weights import class_embeddings_of, freeze, learned_context_of, load_initial_weights
+from vltseg_core.training.training_samples import TrainingBatch
+from vltseg_core.training.validation_images import ValidationImage, predict_labels
 
 
 class SegmentationTask(pl.LightningModule):
@@ -46,19 +42,23 @@ class SegmentationTask(pl.LightningModule):
 
     Args:
         preset: name of the network, see `vltseg_core.config.PRESETS`.
-        class_embeddings: safetensors file of class embeddings [K, D], or the name of a set that comes with the package.
-        initial_weights: weights file of the same network to start from; None starts from random weights.
-        pretrained: what the image encoder starts from, see `load_pretrained_tower`; None starts from random weights.
+        class_embeddings: safetensors file of class embeddings [K, D], or the name of a set that comes with the package;
+            null makes them with the text tower that belongs to `pretrained`.
+        prompts: YAML file, or the name of one that comes with the package, for those that are made.
+        initial_weights: weights file of the same network to start from; null starts from random weights.
+        pretrained: what the image encoder starts from, see `load_pretrained_tower`; null starts from random weights.
+        freeze_encoder: whether the image encoder stays as it is.
         frozen_stages: how many of a convolutional encoder's stages, and its stem, stay as they are.
         context_tokens: learnable tokens in front of the classes' names, through the CLIP's own text tower, whose weights
             come with `pretrained`; 0 keeps the class embeddings as they are.
-        learning_rate: AdamW's, at its highest.
-        encoder_rate_factor: the image encoder's learning rate as a multiple of it.
-        weight_decay: AdamW's; 0 on norms, biases and embeddings.
-        warm_up_steps: steps of linear rise before the polynomial decay (power 0.9, to 0).
+        optimizer: rates, decay and schedule.
         class_balance: how much more a rare code's pixels weigh in the final cross-entropy: (mean share / share) to this power.
         auxiliary_weight: weight of the earlier layers' cross-entropy against the final one's.
         cross_entropy_weight, dice_weight, ptm_weight: weights of the losses; 0 leaves a loss out.
+        validation_window: side and step in pixels of the window that slides over larger images in validation; 0 for whole images.
+        validation_side_px: an image with a longer side is validated smaller; 0 takes all as they are.
+        activation_checkpointing: compute activations again instead of keeping them: less memory, more time.
+        compile_backend: torch.compile's backend for the network, such as "inductor"; null runs it as it is.
     """
 
     mean: Tensor
@@ -66,67 +66,73 @@ class SegmentationTask(pl.LightningModule):
 
     def __init__(
         self,
-        preset: str = "tiny",
-        class_embeddings: str = "minilm",
+        preset: str = "eva02_clip_l",
+        class_embeddings: str | None = None,
         *,
+        prompts: str = "cityscapes",
         initial_weights: str | None = None,
         pretrained: str | None = None,
+        freeze_encoder: bool = False,
         frozen_stages: int = 0,
         context_tokens: int = 0,
-        learning_rate: float = 1e-3,
-        encoder_rate_factor: float = 1.0,
-        weight_decay: float = 0.05,
-        warm_up_steps: int = 150,
+        optimizer: OptimizerSettings = OptimizerSettings(),  # noqa: B008  # frozen
         class_balance: float = 0.0,
         auxiliary_weight: float = 1.0,
         cross_entropy_weight: float = 2.0,
         dice_weight: float = 1.0,
         ptm_weight: float = 1.0,
+        validation_window: tuple[int, int] = (512, 426),
+        validation_side_px: int = 1024,
+        activation_checkpointing: bool = False,
+        compile_backend: str | None = None,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
-        self.learning_rate, self.encoder_rate_factor = learning_rate, encoder_rate_factor
-        self.weight_decay, self.warm_up_steps = weight_decay, warm_up_steps
+        self.optimizer_settings, self.pretrained = optimizer, pretrained
         self.class_balance, self.auxiliary_weight = class_balance, auxiliary_weight
-        self.code_frequencies = CodeFrequencies()
         self.cross_entropy_weight, self.dice_weight, self.ptm_weight = cross_entropy_weight, dice_weight, ptm_weight
+        self.validation_window = SlidingWindow(*validation_window) if validation_window[0] else None
+        self.validation_side_px = validation_side_px
+        self.frozen_stages, self.freeze_encoder, self.compile_backend = frozen_stages, freeze_encoder, compile_backend
+        self.code_frequencies = CodeFrequencies()
         self.network = Vltseg(network_preset(preset))
+        config = self.network.config
         # oneDNN's backward crashes on FastViT in channels_last (torch 2.14, CPU); the others train faster with it.
         is_fastvit = isinstance(self.network.image_encoder, MobileClipImageEncoder)
         self._memory_format = torch.contiguous_format if is_fastvit else torch.channels_last
         self.network.to(memory_format=self._memory_format)
-        if self.network.class_embeddings is not None:
-            self.network.class_embeddings.copy_(load_class_embeddings(class_embeddings, self.network.config))
-        config = self.network.config
+        is_matched = ptm_weight > 0 or (config.fpn_decoder is not None and config.fpn_decoder.with_score_map)
+        reads_text = is_matched or (config.mask_decoder is not None and config.mask_decoder.queries == "text")
+        if self.network.class_embeddings is not None and (reads_text or class_embeddings is not None):
+            self.network.class_embeddings.copy_(class_embeddings_of(self.network, class_embeddings, pretrained, prompts))
         if pretrained is not None:
             load_pretrained_tower(self.network.image_encoder, pretrained)
         if initial_weights is not None:
-            start = native.load(Path(initial_weights)).network
-            if start.config != config:
-                raise ConfigurationError(
-                    f"'{initial_weights}' is another network than preset '{preset}': start from one of its own"
-                )
-            self.network.load_state_dict(start.state_dict())
-        if isinstance(self.network.image_encoder, ConvImageEncoder):
-            self.network.image_encoder.freeze_stages(frozen_stages)
-        elif frozen_stages:
-            raise ConfigurationError(f"frozen_stages {frozen_stages}: only a convolutional encoder has stages, leave it 0")
+            load_initial_weights(self.network, Path(initial_weights))
+        freeze(self.network, encoder=freeze_encoder, num_stages=frozen_stages, matching=not is_matched)
+        if activation_checkpointing:
+            checkpoint_activations(self.network)
         self.register_buffer("mean", torch.tensor(config.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(config.std).view(3, 1, 1), persistent=False)
-        self.learned_context = self._build_context(context_tokens, pretrained) if context_tokens else None
+        self.learned_context = learned_context_of(self.network, context_tokens, pretrained) if context_tokens else None
         self.mask2former_loss = Mask2FormerLoss()
         self._confusions: list[ConfusionMatrix] = []
 
-    def _build_context(self, num_tokens: int, pretrained: str | None) -> LearnedContext:
-        config = self.network.config
-        if config.pixel_text is None or pretrained is None or not self.network.image_encoder.embedding_width:
-            raise ConfigurationError(
-                f"context_tokens need a CLIP network with pixel_text and its weights, '{config.name}' with pretrained "
-                f"'{pretrained}' has not all of them: leave context_tokens 0"
-            )
-        model = config.image_encoder.model
-        weights = pretrained if Path(pretrained).suffix else str(pretrained_path(model, pretrained))
-        return LearnedContext(model, weights, config.classes.names, num_tokens)
+    def train(self, mode: bool = True) -> SegmentationTask:
+        """As for any module; a frozen encoder stays in evaluation mode, without stochastic depth."""
+        super().train(mode)
+        if self.freeze_encoder:
+            self.network.image_encoder.eval()
+        return self
+
+    def synchronise_batch_norms(self) -> None:
+        """Normalise over the batches of all processes (GPUs only)."""
+        self.network = convert_sync_batchnorm(self.network)
+        if isinstance(self.network.image_encoder, ConvImageEncoder):
+            self.network.image_encoder.freeze_stages(self.frozen_stages)  # its norms are other modules now
+
+    def on_fit_start(self) -> None:
+        if self.compile_backend is not None:
+            self.network.compile(backend=self.compile_backend)
 
     @torch.no_grad()
     def embed_classes_by_context(self) -> None:
@@ -144,15 +150,16 @@ class SegmentationTask(pl.LightningModule):
             self.network.encoder_only_decoder.anneal(self.global_step / max(1, self.trainer.estimated_stepping_batches))
         images = self.normalise(batch.images)
         output = self.network(images, with_score_map=self.ptm_weight > 0, class_embeddings=texts)
-        losses = self.losses(output, batch.codes.long())
+        losses = self.losses(output, batch.codes.long(), batch.seeds)
         total = torch.stack(list(losses.values())).sum()
-        self.log_dict({f"loss/{name}": value for name, value in losses.items()})
-        self.log("loss", total, prog_bar=True)
+        num_images = len(images)
+        self.log_dict({f"loss/{name}": value for name, value in losses.items()}, batch_size=num_images)
+        self.log("loss", total, prog_bar=True, batch_size=num_images)
         return total
 
-    def losses(self, output: VltsegOutput, codes: Tensor) -> dict[str, Tensor]:
-        """Each weighted loss by name. Codes int64 [B, H, W]."""
-        losses = self._query_losses(output, codes)
+    def losses(self, output: VltsegOutput, codes: Tensor, seeds: tuple[int, ...] | None = None) -> dict[str, Tensor]:
+        """Each weighted loss by name. Codes int64 [B, H, W]; seeds: of each image's random points."""
+        losses = self._query_losses(output, codes, seeds)
         pixel_text = self.network.config.pixel_text
         if output.score_map is not None and pixel_text is not None:
             logits = output.score_map / pixel_text.temperature
@@ -161,10 +168,10 @@ class SegmentationTask(pl.LightningModule):
             losses["ptm"] = self.ptm_weight * ptm
         return losses
 
-    def _query_losses(self, output: VltsegOutput, codes: Tensor) -> dict[str, Tensor]:
+    def _query_losses(self, output: VltsegOutput, codes: Tensor, seeds: tuple[int, ...] | None) -> dict[str, Tensor]:
         if output.predictions[-1].class_logits is not None:
             num_classes = len(self.network.config.classes)
-            return self.mask2former_loss(output.predictions, [segments_of(image, num_classes) for image in codes])
+            return self.mask2former_loss(output.predictions, [segments_of(image, num_classes) for image in codes], seeds)
         *earlier, final = [prediction.mask_logits for prediction in output.predictions]
         quarter = (final.shape[-2], final.shape[-1])
         half = (2 * quarter[0], 2 * quarter[1])
@@ -192,53 +199,52 @@ class SegmentationTask(pl.LightningModule):
         self.embed_classes_by_context()
         self._confusions = [ConfusionMatrix(len(s.class_names)) for s in self._evaluation_sets.values()]
 
-    def validation_step(self, labelled: LabelledImage, batch_index: int, dataloader_idx: int = 0) -> None:
-        images = torch.from_numpy(labelled.image).permute(2, 0, 1)[None].to(self.device)
-        output = self.network(self.normalise(images))
-        scores = semantic_scores(output.predictions[-1], (images.shape[-2], images.shape[-1]))
-        train_ids = scores.argmax(1)[0].to(torch.uint8).cpu().numpy()
+    def validation_step(self, image: ValidationImage, batch_index: int, dataloader_idx: int = 0) -> dict[str, NDArray[np.uint8]]:
+        """Under "predicted" the image's prediction in the set's own classes, uint8 [H, W]."""
+        pixels = torch.from_numpy(image.labelled.image).permute(2, 0, 1)[None].to(self.device)
+        train_ids = predict_labels(
+            self.network,
+            self.normalise(pixels),
+            longest_side_px=self.validation_side_px,
+            window=self.validation_window,
+        )
         evaluation_set = list(self._evaluation_sets.values())[dataloader_idx]
-        self._confusions[dataloader_idx].add(evaluation_set.to_truth_classes[train_ids], labelled.codes)
+        predicted = evaluation_set.to_truth_classes[train_ids[0].cpu().numpy()]
+        if image.counts:
+            self._confusions[dataloader_idx].add(predicted, image.labelled.codes)
+        return {"predicted": predicted}
 
     def on_validation_epoch_end(self) -> None:
-        names = list(self._evaluation_sets)
-        scores = {n: c.mean_iou() for n, c in zip(names, self._confusions, strict=True) if c.num_images}
-        self.log_dict({f"miou/{name}": 100 * score for name, score in scores.items()}, prog_bar=True)
-        self.log("miou/mean", 100 * float(np.mean(list(scores.values()))))
+        scores: dict[str, float] = {}
+        for (name, measured), confusion in zip(self._evaluation_sets.items(), self._confusions, strict=True):
+            counts = sum_over_processes(torch.from_numpy(confusion.counts).to(self.device))
+            confusion.counts = counts.cpu().numpy()
+            if counts.any():
+                scores[name] = 100 * confusion.mean_iou([measured.class_names.index(c) for c in measured.mean_classes])
+        if scores:
+            self.log_dict({f"miou/{name}": score for name, score in scores.items()}, prog_bar=True)
+            self.log("miou/mean", float(np.mean(list(scores.values()))))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        contexts: list[dict[str, Any]] = []
+        settings = self.optimizer_settings
+        groups: list[dict[str, Any]] = [*settings.groups(self.network)]
         if self.learned_context is not None:
-            contexts = [{"params": [self.learned_context.context], "lr": self.learning_rate, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(
-            [*parameter_groups(self.network, self.learning_rate, self.encoder_rate_factor, self.weight_decay), *contexts]
+            groups.append({"params": [self.learned_context.context], "lr": settings.learning_rate, "weight_decay": 0.0})
+        optimizer = torch.optim.AdamW(groups, betas=settings.betas)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, settings.rate_factor(int(self.trainer.estimated_stepping_batches))
         )
-        num_steps = self.trainer.estimated_stepping_batches
-
-        def rate(step: int) -> float:
-            if step < self.warm_up_steps:
-                return (step + 1) / self.warm_up_steps
-            return (1 - (step - self.warm_up_steps) / max(1, num_steps - self.warm_up_steps)) ** 0.9
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-
-def parameter_groups(
-    network: Vltseg, learning_rate: float, encoder_rate_factor: float, weight_decay: float
-) -> Sequence[dict[str, Any]]:
-    """AdamW's groups: the encoder at its own rate; no decay on norms, biases, position, level and query embeddings."""
-    groups: dict[tuple[bool, bool], list[Tensor]] = {}
-    for name, parameter in network.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        decays = parameter.ndim > 1 and "embed" not in name and "query_" not in name.rpartition(".")[0]
-        groups.setdefault((name.startswith("image_encoder."), decays), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": learning_rate * (encoder_rate_factor if in_encoder else 1.0),
-            "weight_decay": weight_decay if decays else 0.0,
-        }
-        for (in_encoder, decays), parameters in groups.items()
-    ]
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """By the norm of all gradients, which only the root of sharded weights knows."""
+        root = self.trainer.model
+        if isinstance(root, FullyShardedDataParallel) and gradient_clip_val:
+            root.clip_grad_norm_(gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)

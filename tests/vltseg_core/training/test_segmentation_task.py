@@ -12,33 +12,14 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
+from small_networks import SMALL_DECODERS, small, small_batch
 
 from vltseg_core import config as network_config
 from vltseg_core.checkpoints import native
 from vltseg_core.checkpoints.class_embeddings import save_class_embeddings
-from vltseg_core.config import VltsegConfig
 from vltseg_core.errors import ConfigurationError
-from vltseg_core.training.segmentation_task import SegmentationTask, TrainingBatch
-
-_PIXELS = {
-    "kind": "deformable", "width": 32, "mask_width": 32, "num_layers": 1, "num_heads": 4, "ffn_width": 64, "num_groups": 8,
-}  # fmt: skip
-_MASKS = {"num_queries": 19, "num_layers": 3, "num_heads": 4, "ffn_width": 64}
-SMALL_DECODERS = {
-    "eva02_clip_l": {"pixel_decoder": _PIXELS, "mask_decoder": {"queries": "learned", **_MASKS}},
-    "eva02_clip_l_text_queries": {"pixel_decoder": _PIXELS, "mask_decoder": {"queries": "text", **_MASKS}},
-    "eva02_clip_l_fpn": {"fpn_decoder": {"width": 32}},
-    "eva02_clip_l_encoder_only": {"encoder_only": {"num_queries": 12, "num_blocks": 2}},
-}
-
-
-def small(name: str) -> VltsegConfig:
-    """A preset's network with four narrow blocks."""
-    fields = network_config.PRESETS[name].to_dict()
-    fields["image_encoder"] |= {
-        "model": "EVA02-B-16", "tapped_blocks": [0, 1, 2, 3], "overrides": {"embed_dim": 48, "depth": 4, "num_heads": 2},
-    }  # fmt: skip
-    return VltsegConfig.from_dict(fields | SMALL_DECODERS[name] | {"pixel_text": {"embedding_width": 512}})
+from vltseg_core.training.segmentation_task import SegmentationTask
+from vltseg_core.training.starting_weights import learned_context_of
 
 
 @pytest.fixture
@@ -58,21 +39,13 @@ def task_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return build
 
 
-def batch() -> TrainingBatch:
-    torch.manual_seed(1)
-    codes = torch.randint(0, 19, (2, 1, 4, 4)).float()
-    codes = torch.nn.functional.interpolate(codes, scale_factor=16)[:, 0].to(torch.uint8)
-    codes[:, :8] = 255
-    return TrainingBatch(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8), codes)
-
-
 @pytest.mark.parametrize("name", list(SMALL_DECODERS))
 def test_the_loss_falls_and_every_part_is_trained(name: str, task_of: Any) -> None:
     task = task_of(name, ptm_weight=1.0).train()
     optimizer = torch.optim.AdamW(task.network.parameters(), lr=1e-3)
     first = None
     for _ in range(12):
-        loss = task.training_step(batch(), 0)
+        loss = task.training_step(small_batch(), 0)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -84,8 +57,9 @@ def test_the_loss_falls_and_every_part_is_trained(name: str, task_of: Any) -> No
 
 def test_without_matching_the_text_projection_is_not_trained(task_of: Any) -> None:
     task = task_of("eva02_clip_l", ptm_weight=0.0).train()
-    task.training_step(batch(), 0).backward()
+    task.training_step(small_batch(), 0).backward()
     untouched = {n for n, p in task.network.named_parameters() if p.grad is None}
+    assert untouched == {n for n, p in task.network.named_parameters() if not p.requires_grad}  # nothing to wait for
     assert untouched == {f"image_encoder.trunk.{n}" for n in ("norm.weight", "norm.bias", "head.weight", "head.bias")}
 
 
@@ -101,10 +75,10 @@ def test_learnable_context_is_trained_and_leaves_its_embeddings_in_the_network(t
     whole = tmp_path / "whole.safetensors"
     save_file({k: v.contiguous() for k, v in clip.items()}, whole)
     task = task_of("eva02_clip_l_text_queries")
-    task.learned_context = task._build_context(4, str(whole))
+    task.learned_context = learned_context_of(task.network, 4, str(whole))
     task.train()
     before = task.network.class_embeddings.clone()
-    task.training_step(batch(), 0).backward()
+    task.training_step(small_batch(), 0).backward()
     assert float(task.learned_context.context.grad.abs().max()) > 0
     task.embed_classes_by_context()
     assert torch.allclose(task.network.class_embeddings, task.learned_context().detach(), atol=1e-6)
@@ -116,7 +90,83 @@ def test_learnable_context_is_trained_and_leaves_its_embeddings_in_the_network(t
 
 def test_context_without_a_clip_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="context_tokens need a CLIP network"):
-        SegmentationTask("tiny", context_tokens=4)
+        SegmentationTask("tiny", "minilm", context_tokens=4)
+
+
+def test_a_frozen_encoder_stays_as_it_is_without_stochastic_depth(task_of: Any) -> None:
+    task = task_of("eva02_clip_l", freeze_encoder=True).train()
+    assert not task.network.image_encoder.training and task.network.mask_decoder.training
+    task.training_step(small_batch(), 0).backward()
+    trained = {name.partition(".")[0] for name, p in task.network.named_parameters() if p.grad is not None}
+    assert trained == {"feature_pyramid", "pixel_decoder", "mask_decoder"}
+    groups = task.configure_optimizers()["optimizer"].param_groups
+    encoder = {id(p) for p in task.network.image_encoder.parameters()}
+    assert not any(id(p) in encoder for group in groups for p in group["params"])
+
+
+def test_matching_without_text_is_refused(task_of: Any) -> None:
+    with pytest.raises(ConfigurationError, match="no CLIP with 'pretrained' weights makes it: give class_embeddings"):
+        SegmentationTask("tiny")
+
+
+def test_shared_batch_norms_keep_activations_names_and_what_is_frozen() -> None:
+    task = SegmentationTask("tiny", "minilm", frozen_stages=2).eval()
+    names, images = list(task.state_dict()), torch.randn(1, 3, 64, 64)
+    expected = task.network(images).predictions[-1].mask_logits
+    task.synchronise_batch_norms()
+    norms = {n: m for n, m in task.network.train().named_modules() if isinstance(m, torch.nn.SyncBatchNorm)}
+    assert norms and not any(type(m) is torch.nn.BatchNorm2d for m in task.network.modules())
+    frozen = [n for n in norms if n.startswith(("image_encoder.trunk.bn1", "image_encoder.trunk.blocks.1."))]
+    assert frozen and not any(norms[name].training for name in frozen)
+    assert norms["image_encoder.trunk.blocks.4.0.bn1"].training
+    assert list(task.state_dict()) == names
+    assert torch.equal(task.network.eval()(images).predictions[-1].mask_logits, expected)
+
+
+@pytest.mark.parametrize("name", list(SMALL_DECODERS))
+def test_checkpointed_activations_give_the_same_gradients(name: str, task_of: Any) -> None:
+    gradients = []
+    for checkpointed in (False, True):
+        task = task_of(name, activation_checkpointing=checkpointed).train()
+        torch.manual_seed(2)  # of the stochastic depth
+        task.training_step(small_batch(), 0).backward()
+        gradients.append({n: p.grad for n, p in task.network.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    assert all(torch.equal(gradients[0][n], gradients[1][n]) for n in gradients[0])
+
+
+def test_checkpointed_activations_are_not_kept(task_of: Any) -> None:
+    kept = []
+    for checkpointed in (False, True):
+        task = task_of("eva02_clip_l", activation_checkpointing=checkpointed).train()
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, s=sizes: s.append(t.numel()) or t, lambda t: t):
+            task.network.image_encoder(torch.randn(1, 3, 64, 64))
+        kept.append(sum(sizes))
+    assert kept[1] < 0.5 * kept[0]
+
+
+def test_a_compiled_network_has_the_same_names_and_gradients(task_of: Any) -> None:
+    gradients = []
+    for backend in (None, "aot_eager"):
+        task = task_of("eva02_clip_l_text_queries", compile_backend=backend).train()
+        task.on_fit_start()
+        torch.manual_seed(2)
+        task.training_step(small_batch(), 0).backward()
+        gradients.append({n: p.grad for n, p in task.network.named_parameters() if p.grad is not None})
+        assert copy.deepcopy(task).state_dict().keys() == task.state_dict().keys()
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradient, gradients[1][name], atol=1e-4 * float(gradient.abs().max()) + 1e-7), name
+
+
+def test_bfloat16_trains(task_of: Any) -> None:
+    for name in ("eva02_clip_l", "eva02_clip_l_text_queries"):
+        task = task_of(name).train()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = task.training_step(small_batch(), 0)
+        loss.backward()
+        assert torch.isfinite(loss)
 
 
 def test_frozen_stages_of_a_transformer_are_refused(task_of: Any) -> None:
