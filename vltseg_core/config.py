@@ -279,3 +279,16 @@ def preset(name: str) -> VltsegConfig:
     """The preset of that name; ConfigurationError names the nearest where there is none."""
     _check_choice("preset", name, PRESETS)
     return PRESETS[name]
+
+
+def varied(config: VltsegConfig, changes: Mapping[str, Any]) -> VltsegConfig:
+    """The network with some settings changed, sections nested as in `to_dict`; unknown keys raise ConfigurationError."""
+    return VltsegConfig.from_dict(_merged(config.to_dict(), changes))
+
+
+def _merged(fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(fields)
+    for key, change in changes.items():
+        before = merged.get(key)
+        merged[key] = _merged(before, change) if isinstance(before, Mapping) and isinstance(change, Mapping) else change
+    return merged

@@ -65,9 +65,11 @@ class VitImageEncoder(nn.Module):
 
         They are rounded down where the encoder drops partial patches.
         """
-        feature_maps: list[Tensor] = self.trunk.forward_intermediates(  # type: ignore[assignment]  # intermediates only
-            self.whole_patches(images), indices=list(self.tapped_blocks), norm=False, stop_early=True, intermediates_only=True
+        blocks = sorted(set(self.tapped_blocks))  # a tower of fewer blocks than levels gives some of its maps twice
+        maps: list[Tensor] = self.trunk.forward_intermediates(  # type: ignore[assignment]  # intermediates only
+            self.whole_patches(images), indices=blocks, norm=False, stop_early=True, intermediates_only=True
         )
+        feature_maps = [maps[blocks.index(block)] for block in self.tapped_blocks]
         if not (with_embedding and self.embedding_width):
             return EncodedImage(tuple(feature_maps), None)
         return EncodedImage(tuple(feature_maps), self.joint_embedding(feature_maps[-1]))

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from vltseg_core.checkpoints.pretrained_towers import load_pretrained_tower
 from vltseg_core.config import preset as network_preset
+from vltseg_core.config import varied
 from vltseg_core.data.labelled_images import EvaluationSet
 from vltseg_core.evaluation.confusion import ConfusionMatrix
 from vltseg_core.model.hierarchical_image_encoder import ConvImageEncoder, MobileClipImageEncoder
@@ -42,6 +43,7 @@ class SegmentationTask(pl.LightningModule):
 
     Args:
         preset: name of the network, see `vltseg_core.config.PRESETS`.
+        network: changes to the preset, sections nested as in `vltseg_core.config.VltsegConfig`.
         class_embeddings: safetensors file of class embeddings [K, D], or the name of a set that comes with the package;
             null makes them with the text tower that belongs to `pretrained`.
         prompts: YAML file, or the name of one that comes with the package, for those that are made.
@@ -69,6 +71,7 @@ class SegmentationTask(pl.LightningModule):
         preset: str = "eva02_clip_l",
         class_embeddings: str | None = None,
         *,
+        network: dict[str, Any] | None = None,
         prompts: str = "cityscapes",
         initial_weights: str | None = None,
         pretrained: str | None = None,
@@ -94,7 +97,7 @@ class SegmentationTask(pl.LightningModule):
         self.validation_side_px = validation_side_px
         self.frozen_stages, self.freeze_encoder, self.compile_backend = frozen_stages, freeze_encoder, compile_backend
         self.code_frequencies = CodeFrequencies()
-        self.network = Vltseg(network_preset(preset))
+        self.network = Vltseg(varied(network_preset(preset), network or {}))
         config = self.network.config
         # oneDNN's backward crashes on FastViT in channels_last (torch 2.14, CPU); the others train faster with it.
         is_fastvit = isinstance(self.network.image_encoder, MobileClipImageEncoder)
