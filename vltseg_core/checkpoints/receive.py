@@ -113,7 +113,7 @@ def received(url: str, *, start: int = 0) -> Iterator[tuple[int, bytes]]:
     except urllib.error.URLError as error:
         raise RequestError(str(error.reason), offline=True) from error
     except (http.client.HTTPException, OSError, ValueError) as error:
-        raise RequestError(str(error) or type(error).__name__) from error
+        raise RequestError(" ".join(str(error).split()) or type(error).__name__) from error
     if end is not None and place < end:
         raise RequestError("the server closed the connection")
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from typing import Any
 
 import pytest
@@ -102,3 +104,18 @@ def test_a_record_that_is_cut_off_is_asked_for_again_and_said_as_such(server: An
     with pytest.raises(RequestError, match=r"cannot be read \(the server closed the connection\)"):
         record_file(server.record_url, server.name, pause=waits.append)
     assert waits == [1, 2, 4]
+
+
+def test_an_answer_that_is_no_http_is_said_in_one_line(waits: list[float]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            for _ in range(4):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(b"garbage\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(RequestError, match=r"cannot be read \(garbage\)$"):
+            record_file(f"http://127.0.0.1:{listener.getsockname()[1]}/record", "f.pth", pause=waits.append)
