@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,43 +43,60 @@ def fetch(
     accept_license: Annotated[bool, typer.Option("--accept-license", help="Accept the weights' licence, once for all.")] = False,
     cache: Annotated[Path | None, typer.Option(help="Folder for the weights; else VLTSEG_CACHE or ~/.cache/vltseg.")] = None,
 ) -> None:
-    """Download a published checkpoint and convert it, or pre-trained weights that a recipe starts from."""
+    """Download a published checkpoint and convert it, or pre-trained weights that a recipe starts from.
+
+    VLTSEG_RECORD_URL and VLTSEG_HUB_URL in the environment name another Zenodo record and another Hugging Face hub.
+    """
     from vltseg_core.checkpoints.cache import cache_folder
     from vltseg_core.checkpoints.pretrained_files import pretrained_weights
 
     folder = cache or cache_folder()
-    if weights := pretrained_weights(name):
-        _fetch_pretrained(weights, folder, accept_license=accept_license)
-    else:
-        _fetch_published(name, folder, accept_license=accept_license)
+    try:
+        if weights := pretrained_weights(name):
+            _fetch_pretrained(weights, folder, accept_license=accept_license)
+        else:
+            _fetch_published(name, folder, accept_license=accept_license)
+    except KeyboardInterrupt:
+        print("\nvltseg: stopped; what has arrived is kept, run the command again to go on", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def _transfer(title: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[float], None]]]:
+    """A bar: what shows the bytes there are and all, and what waits and says so."""
+    with progress_bar(transfers=True) as progress:
+        task = progress.add_task(title, total=None)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, description=title, completed=done, total=total)
+
+        def pause(seconds: float) -> None:
+            progress.update(task, description=f"Trying again in {seconds:.0f} s")
+            time.sleep(seconds)
+
+        yield show, pause
 
 
 def _fetch_published(name: str, folder: Path, *, accept_license: bool) -> None:
     from vltseg_core.checkpoints.cache import accept_licence
     from vltseg_core.checkpoints.fetch import fetch as fetch_weights
+    from vltseg_core.checkpoints.fetch import record_url
     from vltseg_core.checkpoints.published_models import LICENCE, published_model
 
     published_model(name)
     if accept_license:
         print(f"Licence of the published checkpoints: {LICENCE}")
         accept_licence(folder, LICENCE)
-    with progress_bar(transfers=True) as progress:
-        task = progress.add_task(f"Fetching {name}", total=None)
-        path = fetch_weights(name, folder, lambda done, total: progress.update(task, completed=done, total=total))
+    with _transfer(f"Fetching {name}") as (show, pause):
+        path = fetch_weights(name, folder, show, record_url=record_url(), pause=pause)
     print(path)
 
 
 def _fetch_pretrained(weights: PretrainedWeights, folder: Path, *, accept_license: bool) -> None:
-    from vltseg_core.checkpoints.pretrained_files import fetch_pretrained
+    from vltseg_core.checkpoints.pretrained_files import fetch_pretrained, hub_url
 
-    with progress_bar(transfers=True) as progress:
-        task = progress.add_task(f"Fetching {weights.model}/{weights.tag}", total=None)
-        path, licence = fetch_pretrained(
-            weights,
-            folder,
-            lambda done, total: progress.update(task, completed=done, total=total),
-            accept_license=accept_license,
-        )
+    with _transfer(f"Fetching {weights.model}/{weights.tag}") as (show, pause):
+        path, licence = fetch_pretrained(weights, folder, show, accept_license=accept_license, hub_url=hub_url(), pause=pause)
     print(f"Licence: {licence}")
     print(path)
 

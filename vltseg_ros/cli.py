@@ -66,7 +66,7 @@ def _fail(error: Exception, sentence: str) -> NoReturn:
 def _os_error_sentence(error: OSError) -> str:
     place = f" ('{error.filename}')" if error.filename else ""
     if error.errno == errno.ENOSPC:
-        return f"the disk is full{place}: free some space, or give a folder on another disk with -o"
+        return f"the disk is full{place}: free some space, or name a folder on another disk"
     return f"{error.strerror or error}{place}: check the path and its permissions"
 
 

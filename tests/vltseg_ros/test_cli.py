@@ -149,7 +149,7 @@ def test_a_full_disk_exits_with_1(tmp_path, monkeypatch, vltseg_here):
         raise OSError(errno.ENOSPC, "No space left on device", "overlay.mp4")
 
     monkeypatch.setattr("vltseg_ros.demo.run_demo", run_demo)
-    words = "the disk is full ('overlay.mp4'): free some space"
+    words = "the disk is full ('overlay.mp4'): free some space, or name a folder on another disk"
     fails_with_one_sentence(words, "demo", "-o", tmp_path / "out", run=vltseg_here)
 
 

@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 from vltseg_core.checkpoints.cache import accept_licence, cache_folder, licence_accepted
-from vltseg_core.checkpoints.download import Progress, download, hub_file
+from vltseg_core.checkpoints.download import Progress, download
+from vltseg_core.checkpoints.exclusive import exclusively
+from vltseg_core.checkpoints.receive import Pause, with_way_out
+from vltseg_core.checkpoints.remote_files import hub_file
 from vltseg_core.config import PRESETS
 from vltseg_core.errors import CheckpointError, ConfigurationError
 from vltseg_core.model.image_encoder import HubFile, pretrained_file
@@ -33,6 +38,11 @@ class PretrainedWeights(NamedTuple):
 
     model: str
     tag: str
+
+
+def hub_url() -> str:
+    """The hub to fetch from: VLTSEG_HUB_URL, else the Hugging Face hub."""
+    return (os.environ.get("VLTSEG_HUB_URL") or HUB_URL).rstrip("/")
 
 
 def pretrained_weights(name: str) -> PretrainedWeights | None:
@@ -67,6 +77,7 @@ def fetch_pretrained(
     *,
     accept_license: bool = False,
     hub_url: str = HUB_URL,
+    pause: Pause = time.sleep,
 ) -> tuple[Path, str]:
     """Download the weights unless they are there already; gives the file and its licence as the hub names it.
 
@@ -79,20 +90,19 @@ def fetch_pretrained(
     path = _cached(hub, folder)
     if path.is_file():
         return path, "as shown when it was fetched"
-    try:
-        remote, licence = hub_file(hub_url, hub.repository, hub.file_name)
-        if accept_license:
-            accept_licence(folder, licence)
-        if licence not in FREE_LICENCES and not licence_accepted(folder, licence):
-            raise ConfigurationError(
-                f"'{weights.model}/{weights.tag}' is licensed '{licence}' ({HUB_URL}/{hub.repository}): read it there and run "
-                "again with --accept-license if you agree"
-            )
-        download(remote, path, on_progress)
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"{error}. Without a connection, put {hub.file_name} of {HUB_URL}/{hub.repository} at '{path}'"
-        ) from error
+    with exclusively(path):
+        try:
+            remote, licence = hub_file(hub_url, hub.repository, hub.file_name, pause=pause)
+            if accept_license:
+                accept_licence(folder, licence)
+            if licence not in FREE_LICENCES and not licence_accepted(folder, licence):
+                raise ConfigurationError(
+                    f"'{weights.model}/{weights.tag}' is licensed '{licence}' ({HUB_URL}/{hub.repository}): read it there and "
+                    "run again with --accept-license if you agree"
+                )
+            download(remote, path, on_progress, pause=pause)
+        except CheckpointError as error:
+            raise with_way_out(error, f"put {hub.file_name} of {HUB_URL}/{hub.repository} at '{path}'") from error
     return path, licence
 
 

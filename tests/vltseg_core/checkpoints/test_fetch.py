@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Downloads against a local server that cuts, truncates, corrupts and forgets; what arrives is converted."""
+"""What is fetched from a local server is converted, once; what goes wrong costs no bytes and jams no later try."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import errno
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from vltseg_core.checkpoints import native
+from vltseg_core.checkpoints import native, published
 from vltseg_core.checkpoints.cache import accept_licence
-from vltseg_core.checkpoints.download import RemoteFile, download, record_file
+from vltseg_core.checkpoints.exclusive import exclusively
 from vltseg_core.checkpoints.fetch import fetch
 from vltseg_core.checkpoints.pretrained_files import (
     PretrainedWeights,
@@ -27,157 +25,119 @@ from vltseg_core.config import PRESETS
 from vltseg_core.errors import CheckpointError, ConfigurationError
 from vltseg_core.model.image_encoder import pretrained_file
 
-MINI = (Path(__file__).parents[2] / "parity" / "mini.pth").read_bytes()
-HUB_NAME = "open_clip_model.safetensors"
-NAME = "vltseg_checkpoint_cityscapes_1.pth"
-
-
-class Server:
-    """Serves one record with one file, as badly as it is told to.
-
-    cut_after: bytes of each answer after which the connection breaks. knows_ranges: whether it goes on where asked.
-    content: what it sends; the record always describes the real file.
-    """
-
-    def __init__(self) -> None:
-        self.cut_after: int | None = None
-        self.knows_ranges = True
-        self.content = MINI
-        self.record: bytes | None = None
-        self.licence = "mit"
-        self.ranges: list[str] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if self.path == "/record":
-                    self._send(200, server.record or server.describe())
-                    return
-                if self.path.startswith("/api/models/"):
-                    self._send(200, server.record or server.describe_repository())
-                    return
-                wanted = self.headers.get("Range", "")
-                server.ranges.append(wanted)
-                start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and server.knows_ranges else 0
-                if start >= len(server.content):
-                    self._send(416, b"")
-                    return
-                self._send(206 if start else 200, server.content[start:], server.cut_after)
-
-            def _send(self, status: int, body: bytes, cut_after: int | None = None) -> None:
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body[:cut_after])
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        self.httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.httpd.server_port}"
-        threading.Thread(target=self.httpd.serve_forever, daemon=True).start()
-
-    def describe(self) -> bytes:
-        checksum = f"md5:{hashlib.md5(MINI).hexdigest()}"
-        described = {"key": NAME, "size": len(MINI), "checksum": checksum, "links": {"self": f"{self.url}/file"}}
-        return json.dumps({"files": [described]}).encode()
-
-    def describe_repository(self) -> bytes:
-        large = {"rfilename": HUB_NAME, "size": len(MINI), "lfs": {"size": len(MINI), "sha256": hashlib.sha256(MINI).hexdigest()}}
-        return json.dumps({"cardData": {"license": self.licence}, "siblings": [{"rfilename": "README.md"}, large]}).encode()
-
-    @property
-    def file(self) -> RemoteFile:
-        return record_file(f"{self.url}/record", NAME)
+NOBODY = "http://127.0.0.1:9/none"
+EVA = PretrainedWeights("EVA02-B-16", "merged2b_s8b_b131k")
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.httpd.shutdown()
-
-
-def test_a_whole_file_arrives_with_progress(server: Server, tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    download(server.file, tmp_path / "f.pth", lambda done, total: seen.append((done, total)))
-    assert (tmp_path / "f.pth").read_bytes() == MINI
-    assert seen[-1] == (len(MINI), len(MINI)) and seen == sorted(seen)
-    assert [p.name for p in tmp_path.iterdir()] == ["f.pth"]
-
-
-def test_a_connection_that_breaks_again_and_again_is_gone_on_with(server: Server, tmp_path: Path) -> None:
-    server.cut_after = len(MINI) // 5
-    download(server.file, tmp_path / "f.pth", lambda done, total: None)
-    assert (tmp_path / "f.pth").read_bytes() == MINI
-    assert len(server.ranges) >= 5 and server.ranges[1] == f"bytes={len(MINI) // 5}-"
-
-
-def test_an_earlier_broken_download_is_gone_on_with(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "f.pth.part").write_bytes(MINI[:1_000_000])
-    download(server.file, tmp_path / "f.pth", lambda done, total: None)
-    assert (tmp_path / "f.pth").read_bytes() == MINI and server.ranges == ["bytes=1000000-"]
-
-
-def test_a_server_without_ranges_is_taken_from_the_start(server: Server, tmp_path: Path) -> None:
-    server.knows_ranges = False
-    (tmp_path / "f.pth.part").write_bytes(MINI[:1_000_000])
-    download(server.file, tmp_path / "f.pth", lambda done, total: None)
-    assert (tmp_path / "f.pth").read_bytes() == MINI
-
-
-def test_a_server_that_sends_nothing_more_is_given_up_and_what_came_is_kept(server: Server, tmp_path: Path) -> None:
-    server.content = MINI[:500_000]
-    with pytest.raises(CheckpointError, match=r"broke off at \d+ of \d+ bytes .*it goes on from there"):
-        download(server.file, tmp_path / "f.pth", lambda done, total: None)
-    assert not (tmp_path / "f.pth").exists()
-
-
-@pytest.mark.parametrize("damage", [lambda b: b[:-1] + b"x", lambda b: b + b"more"])
-def test_damaged_content_is_deleted_and_never_gets_its_name(
-    server: Server, tmp_path: Path, damage: Callable[[bytes], bytes]
-) -> None:
-    server.content = damage(MINI)
-    with pytest.raises(CheckpointError, match="deleted; run the command again"):
-        download(server.file, tmp_path / "f.pth", lambda done, total: None)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("record", [b"<html>", b"{}", b'{"files": [{"key": 1}]}', b"[]"])
-def test_a_record_that_makes_no_sense_is_said(server: Server, record: bytes) -> None:
-    server.record = record
-    with pytest.raises(CheckpointError, match="gives no list of files"):
-        record_file(f"{server.url}/record", NAME)
-
-
-def test_a_file_that_the_record_lacks_is_said(server: Server) -> None:
-    with pytest.raises(CheckpointError, match=f"has no file 'other.pth', it has {NAME}"):
-        record_file(f"{server.url}/record", "other.pth")
-
-
-def test_a_fetched_checkpoint_is_converted_once(server: Server, tmp_path: Path) -> None:
+def get(server: Any, tmp_path: Path, waits: list[float]) -> Callable[..., Path]:
+    """Fetches cityscapes_1 from the server, its licence accepted."""
     accept_licence(tmp_path, LICENCE)
-    weights = fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url=f"{server.url}/record")
+
+    def get(record_url: str = server.record_url) -> Path:
+        return fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url=record_url, pause=waits.append)
+
+    return get
+
+
+def left_in(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if p.name != "licences_accepted")
+
+
+def test_a_fetched_checkpoint_is_converted_once(server: Any, get: Any, tmp_path: Path) -> None:
+    weights = get()
     restored = native.load(weights)
     assert "Cityscapes, 20,000 iterations" in restored.trained_on and "CC BY-NC 4.0" in restored.trained_on
-    assert not (tmp_path / NAME).exists()
-    again = fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url="http://127.0.0.1:9/none")
-    assert again == weights and len(server.ranges) == 1
+    assert left_in(tmp_path) == [weights.name]
+    assert get(NOBODY) == weights and len(server.ranges) == 1
 
 
-def test_the_licence_comes_first(server: Server, tmp_path: Path) -> None:
+def test_the_licence_comes_first(server: Any, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"CC BY-NC 4.0 .*--accept-license"):
-        fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url=f"{server.url}/record")
+        fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url=server.record_url)
     assert server.ranges == []
 
 
-def test_without_a_connection_the_sentence_names_the_file_and_the_folder(tmp_path: Path) -> None:
-    accept_licence(tmp_path, LICENCE)
-    with pytest.raises(CheckpointError, match=f"cannot be reached.*put {NAME} into '{tmp_path}'"):
-        fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url="http://127.0.0.1:9/none")
-    (tmp_path / NAME).write_bytes(MINI)
-    assert native.load(fetch("cityscapes_1", tmp_path, lambda done, total: None, record_url="http://127.0.0.1:9/none"))
-    assert (tmp_path / NAME).read_bytes() == MINI
+def test_without_a_connection_the_sentence_names_the_file_and_the_folder(server: Any, get: Any, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=f"cannot be reached.*Without a connection, put {server.name} into '{tmp_path}'"):
+        get(NOBODY)
+    (tmp_path / server.name).write_bytes(server.whole)
+    assert native.load(get(NOBODY))
+    assert (tmp_path / server.name).read_bytes() == server.whole
+
+
+def test_a_busy_server_is_no_missing_connection(server: Any, get: Any, tmp_path: Path) -> None:
+    server.refusals = [(503, {})] * 4
+    with pytest.raises(CheckpointError, match=f"the server answers 503.*; or put {server.name} into '{tmp_path}'") as raised:
+        get()
+    assert "connection" not in str(raised.value)
+
+
+def test_a_download_that_is_no_checkpoint_is_deleted_and_fetched_anew(server: Any, get: Any, tmp_path: Path) -> None:
+    whole = server.whole
+    server.serve(b"<html>" * 1000)
+    with pytest.raises(CheckpointError, match="cannot be read as plain weights.*what was downloaded is deleted"):
+        get()
+    assert left_in(tmp_path) == []
+    server.serve(whole)
+    assert native.load(get())
+
+
+def test_a_user_s_own_file_that_is_no_checkpoint_is_left_alone(server: Any, get: Any, tmp_path: Path) -> None:
+    (tmp_path / server.name).write_bytes(b"mine")
+    with pytest.raises(CheckpointError, match=r"cannot be read as plain weights.*its publisher$"):
+        get()
+    assert (tmp_path / server.name).read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("step", "breaks"),
+    [
+        ((published, "convert"), KeyboardInterrupt()),
+        ((published, "convert"), OSError(errno.ENOSPC, "full")),
+        ((native, "save"), KeyboardInterrupt()),
+        ((native, "save"), CheckpointError("weights could not be written")),
+    ],
+)
+def test_a_conversion_that_is_stopped_goes_on_with_what_was_downloaded(
+    server: Any, get: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: tuple[Any, str], breaks: BaseException
+) -> None:
+    def stop(*arguments: Any, **options: Any) -> None:
+        raise breaks
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*step, stop)
+        with pytest.raises(type(breaks)):
+            get()
+    assert left_in(tmp_path) == [f".{server.name}.download"]
+    weights = get(NOBODY)
+    assert native.load(weights) and left_in(tmp_path) == [weights.name] and len(server.ranges) == 1
+
+
+def test_a_second_fetch_of_the_same_says_that_the_first_is_at_it(server: Any, get: Any, tmp_path: Path) -> None:
+    with (
+        exclusively(tmp_path / "cityscapes_1.safetensors"),
+        pytest.raises(CheckpointError, match="is being fetched by another vltseg: wait for its end"),
+    ):
+        get()
+    assert server.ranges == []
+    assert native.load(get())
+
+
+def test_a_second_fetch_of_the_same_clip_weights_says_so_too(server: Any, tmp_path: Path) -> None:
+    path, _ = fetch_pretrained(EVA, tmp_path, lambda done, total: None, hub_url=server.url)
+    path.unlink()
+    with exclusively(path), pytest.raises(CheckpointError, match="is being fetched by another vltseg"):
+        fetch_pretrained(EVA, tmp_path, lambda done, total: None, hub_url=server.url)
+
+
+def test_a_lock_that_its_holder_has_just_deleted_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def delete(file: Any, operation: int) -> None:
+        (tmp_path / ".w.lock").unlink()
+
+    monkeypatch.setattr("fcntl.flock", delete)
+    with pytest.raises(CheckpointError, match="another vltseg"), exclusively(tmp_path / "w"):
+        pass
 
 
 def test_an_unknown_name_is_said(tmp_path: Path) -> None:
@@ -185,27 +145,24 @@ def test_an_unknown_name_is_said(tmp_path: Path) -> None:
         fetch("adcd_1", tmp_path, lambda done, total: None)
 
 
-EVA = PretrainedWeights("EVA02-B-16", "merged2b_s8b_b131k")
-
-
-def test_clip_weights_come_from_the_hub_by_its_own_checksum(server: Server, tmp_path: Path) -> None:
-    server.cut_after = len(MINI) // 3
-    path, licence = fetch_pretrained(EVA, tmp_path, lambda done, total: None, hub_url=server.url)
-    assert (path.read_bytes(), licence) == (MINI, "mit")
+def test_clip_weights_come_from_the_hub_by_its_own_checksum(server: Any, tmp_path: Path, waits: list[float]) -> None:
+    server.cut_after = len(server.whole) // 3
+    path, licence = fetch_pretrained(EVA, tmp_path, lambda done, total: None, hub_url=server.url, pause=waits.append)
+    assert (path.read_bytes(), licence) == (server.whole, "mit")
     assert path == pretrained_path(*EVA, tmp_path)
     num_requests = len(server.ranges)
     assert fetch_pretrained(EVA, tmp_path, lambda done, total: None, hub_url="http://127.0.0.1:9")[0] == path
     assert len(server.ranges) == num_requests
 
 
-def test_damaged_clip_weights_never_get_their_name(server: Server, tmp_path: Path) -> None:
-    server.content = MINI[:-1] + b"x"
+def test_damaged_clip_weights_never_get_their_name(server: Any, tmp_path: Path) -> None:
+    server.content = server.whole[:-1] + b"x"
     with pytest.raises(CheckpointError, match=r"deleted; run the command again.*put open_clip_model.safetensors of https://"):
         fetch_pretrained(EVA, tmp_path, lambda done, total: None, hub_url=server.url)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_licence_that_restricts_use_is_asked_for_once(server: Server, tmp_path: Path) -> None:
+def test_a_licence_that_restricts_use_is_asked_for_once(server: Any, tmp_path: Path) -> None:
     server.licence = "apple-amlr"
     with pytest.raises(ConfigurationError, match=r"licensed 'apple-amlr' .*--accept-license"):
         fetch_pretrained(EVA, tmp_path, lambda done, total: None, hub_url=server.url)
@@ -230,7 +187,7 @@ def test_every_preset_of_a_clip_has_weights_on_the_hub() -> None:
 
 
 @pytest.mark.parametrize("answer", [b"<html>", b"[]", b"{}", b'{"siblings": [3]}', b'{"siblings": [{"lfs": {"size": 1}}]}'])
-def test_a_hub_that_makes_no_sense_is_said(server: Server, answer: bytes, tmp_path: Path) -> None:
+def test_a_hub_that_makes_no_sense_is_said(server: Any, answer: bytes, tmp_path: Path) -> None:
     server.record = answer
     with pytest.raises(CheckpointError, match=r"gives no list of files.*put open_clip_model.safetensors of https://"):
         fetch_pretrained(EVA, tmp_path, lambda done, total: None, hub_url=server.url)
