@@ -45,7 +45,7 @@ def read_by_the_command(name: str, capsys: pytest.CaptureFixture[str]) -> dict[s
 
 
 def test_there_is_a_recipe_for_each_row() -> None:
-    assert {path.stem for path in RECIPES.glob("*.yaml")} == {*TABLE, "tiny"}
+    assert {path.stem for path in RECIPES.glob("*.yaml")} >= {*TABLE, "tiny"}
 
 
 @pytest.mark.parametrize("name", list(TABLE))

@@ -148,7 +148,7 @@ def test_checkpointed_activations_are_not_kept(task_of: Any) -> None:
 
 def test_a_compiled_network_has_the_same_names_and_gradients(task_of: Any) -> None:
     gradients = []
-    for backend in (None, "aot_eager"):
+    for backend in (None, "eager"):
         task = task_of("eva02_clip_l_text_queries", compile_backend=backend).train()
         task.on_fit_start()
         torch.manual_seed(2)
@@ -156,8 +156,9 @@ def test_a_compiled_network_has_the_same_names_and_gradients(task_of: Any) -> No
         gradients.append({n: p.grad for n, p in task.network.named_parameters() if p.grad is not None})
         assert copy.deepcopy(task).state_dict().keys() == task.state_dict().keys()
     assert gradients[0].keys() == gradients[1].keys()
-    for name, gradient in gradients[0].items():
-        assert torch.allclose(gradient, gradients[1][name], atol=1e-4 * float(gradient.abs().max()) + 1e-7), name
+    largest = max(float(gradient.abs().max()) for gradient in gradients[0].values())
+    for name, gradient in gradients[0].items():  # some are 0 but for rounding: text queries compete in a softmax
+        assert torch.allclose(gradient, gradients[1][name], rtol=1e-3, atol=1e-6 * largest), name
 
 
 def test_bfloat16_trains(task_of: Any) -> None:

@@ -93,7 +93,7 @@ def test_a_corrupt_file_is_skipped_in_training_and_validation(
     assert run([str(recipe), "--data", f"camvid={root}", "--output", str(tmp_path / "run"), "--trainer.max_steps=4"]) == 0
     said = capsys.readouterr().out
     for split in ("train", "val"):
-        assert said.count(f"skipped: image '{root / split}/images/0016E5_00002.png' cannot be read") == 1
+        assert said.count(f"{root / split}/images/0016E5_00002.png") == 1
     assert "skipped 2 files that could not be read, named above" in said
 
 
