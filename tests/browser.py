@@ -21,12 +21,14 @@ _LOOK = """(async () => {
   await Promise.all([...document.images].map(image => image.decode().catch(() => null)));
   const shown = [...document.querySelectorAll("body *")].filter(e => e.getClientRects().length);
   const hasText = e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+  const right = e => e.getBoundingClientRect().right;
+  const window_px = document.documentElement.clientWidth;
   const scrolls = e => e.closest(".scroll") !== null;
   return {
     width: document.documentElement.scrollWidth,
     broken: [...document.images].filter(image => !image.naturalWidth).map(image => image.alt),
     images: document.images.length,
-    beyond: shown.filter(e => !scrolls(e) && e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5).map(e => e.outerHTML.slice(0, 120)),
+    beyond: shown.filter(e => !scrolls(e) && right(e) > window_px + 0.5).map(e => e.outerHTML.slice(0, 120)),
     smallest: Math.min(...shown.filter(hasText).map(e => parseFloat(getComputedStyle(e).fontSize)).filter(size => size > 0)),
     text: document.body.innerText,
   };
@@ -62,7 +64,14 @@ class Browser:
             os.dup2(first, _READ_END)
             os.dup2(second, _WRITE_END)
 
-        flags = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--hide-scrollbars")
+        flags = (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--hide-scrollbars",
+        )
         command = [CHROMIUM, *flags, "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"]
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(

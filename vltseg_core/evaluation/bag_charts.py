@@ -55,7 +55,9 @@ def interval_chart(rows: Sequence[tuple[str, float, Interval]], label: str, top:
             shapes.append(_whisker(ends[0], ends[1], middle, middle))
             shapes += [_whisker(end, end, 4, _BAR_PX - 4) for end in ends]
             text += f"<small>{100 * low:.1f} to {100 * high:.1f}</small>"
-        parts.append(f'<span>{escape(name)}</span><svg width="100%" height="{_BAR_PX}">{"".join(shapes)}</svg><span>{text}</span>')
+        parts.append(
+            f'<span>{escape(name)}</span><svg width="100%" height="{_BAR_PX}">{"".join(shapes)}</svg><span>{text}</span>'
+        )
     return "".join([*parts, "</div>"])
 
 

@@ -104,7 +104,9 @@ def _matched(before: BagResult, after: BagResult) -> tuple[BagResult, BagResult,
     if left_out:
         some = ", ".join(left_out[:3]) + (f" and {len(left_out) - 3} more" if len(left_out) > 3 else "")
         remarks.append(f"Compared over the {len(common)} drives that both runs played alike; left out: {some}.")
-    cut = [replace(run, sequences=tuple(by_key[key] for key in common)) for run, by_key in zip((before, after), runs, strict=True)]
+    cut = [
+        replace(run, sequences=tuple(by_key[key] for key in common)) for run, by_key in zip((before, after), runs, strict=True)
+    ]
     return cut[0], cut[1], remarks
 
 
@@ -138,7 +140,7 @@ def _remarks(before: BagResult, after: BagResult) -> Iterator[str]:
         yield "Only one of the runs has ground truth: IoU and calibration cannot be compared."
     own, other = before.total.confusion, after.total.confusion
     if own is not None and other is not None and not np.array_equal(own.counts.sum(axis=1), other.counts.sum(axis=1)):
-        yield "The runs were judged on different frames, since not both answered every one: a change of IoU may come from that too."
+        yield "The runs were judged on different frames, since not both answered every one: IoU may change by that too."
 
 
 def _accuracy(before: BagResult, after: BagResult, strata: dict[str, Stratum]) -> dict[str, Change]:
@@ -152,9 +154,7 @@ def _accuracy(before: BagResult, after: BagResult, strata: dict[str, Stratum]) -
     changes = {"mIoU, all pixels pooled": change_of(before.total.mean_iou, after.total.mean_iou, drawn, spread)}
     if len(strata) > 1:
         values = [float(np.mean([g.mean_iou for g in run.conditions if g.name in strata])) for run in (before, after)]
-        means = [
-            np.asarray(np.mean([getattr(part, side).mean_iou() for part in parts], axis=0)) for side in ("before", "after")
-        ]
+        means = [np.asarray(np.mean([getattr(part, side).mean_iou() for part in parts], axis=0)) for side in ("before", "after")]
         drawn = (means[0], means[1]) if has_spread else None
         changes["mIoU, mean of conditions"] = change_of(values[0], values[1], drawn, spread)
     return changes

@@ -121,8 +121,9 @@ def _deadline_chart(groups: Sequence[ResultGroup]) -> str:
     curves = []
     for number, group in enumerate(groups):
         latencies_ms = np.asarray(group.latencies_ms)
-        shares = np.array([np.count_nonzero(latencies_ms <= ms) for ms in times_ms]) / max(len(latencies_ms), 1)
-        curves.append(Curve(series_colour(number), np.linspace(0, 1, len(times_ms)), shares))
+        num_within = np.array([np.count_nonzero(latencies_ms <= ms) for ms in times_ms], np.float64)
+        shares = num_within / max(len(latencies_ms), 1)
+        curves.append(Curve(series_colour(number), np.linspace(0, 1, len(times_ms), dtype=np.float64), shares))
     ticks = [
         Tick(float(np.log(ms / bottom_ms) / np.log(top_ms / bottom_ms)), f"{ms:g}", ms in latency.DEADLINES_MS)
         for ms in _LATENCY_TICKS_MS
