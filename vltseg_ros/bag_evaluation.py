@@ -12,8 +12,9 @@ from rich.progress import Progress
 
 from vltseg_core.evaluation import bag_figures
 from vltseg_core.evaluation.bag_markdown import render_markdown
+from vltseg_core.evaluation.bag_page import render_bag_page
 from vltseg_core.evaluation.bag_result import BagResult
-from vltseg_core.evaluation.report import RunReport, render_html
+from vltseg_core.evaluation.report import RunReport
 from vltseg_ros.bag_judge import BagJudge
 from vltseg_ros.dds_environment import isolated_dds
 from vltseg_ros.ground_truth import LABEL_SPACES, LabelFolder
@@ -42,7 +43,7 @@ class BagEvaluationSettings:
 
 @dataclass(frozen=True)
 class BagOutcome:
-    """Where the results lie, what they say, and what the page is made of."""
+    """Where the results lie, and what they say."""
 
     folder: OutputFolder
     result: BagResult
@@ -69,8 +70,9 @@ def evaluate_bag(settings: BagEvaluationSettings, progress: Progress) -> BagOutc
         judge = BagJudge(record, settings.replay.rate, evaluation.space)
         with stage(progress, "Judging and drawing overlays", len(record.frames)) as advance:
             evaluation.run(advance, judge.judge)
-        evaluation.pictures += judge.extremes(folder)
-        report = run_report("What the vehicle would have seen", settings.replay, folder, source, record, evaluation)
+        along = [row._replace(kind="Along the way") for row in evaluation.pictures]
+        evaluation.pictures = [*judge.extremes(folder), *along]
+        report = run_report("Bag evaluation", settings.replay, folder, source, record, evaluation)
         result = BagResult(
             source=report.source,
             lossless=settings.replay.lossless,
@@ -86,6 +88,7 @@ def evaluate_bag(settings: BagEvaluationSettings, progress: Progress) -> BagOutc
         )
         folder.results.write_text(json.dumps(bag_figures.write(result), indent=1) + "\n", "utf-8")
         folder.tables.write_text(render_markdown(result), "utf-8")
-        folder.report.write_text(render_html(report), "utf-8")
+        files = (*report.files, (folder.tables.name, "its tables as Markdown"))
+        folder.report.write_text(render_bag_page(result, evaluation.pictures, files), "utf-8")
         folder.forget_recording()
         return BagOutcome(folder, result, report)

@@ -73,6 +73,7 @@ class BagJudge:
         for kind, ranked in (("best", self._best), ("worst", self._worst)):
             for place, entry in enumerate(sorted(ranked, reverse=True), 1):
                 row = entry.answered.picture_row(self._space, f"{kind} {place}, mean IoU {100 * entry.mean_iou:.1f} %: ")
+                row = row._replace(kind=f"The {kind} frames")
                 path = folder.overlays / f"{kind}_{place}_{entry.answered.file_name}.png"
                 save_row(row, entry.answered.labels_to_name(self._space), path)
                 rows.append(row)

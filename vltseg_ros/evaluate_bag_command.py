@@ -19,8 +19,14 @@ _FELL_SHORT = 2
 
 
 def evaluate_bag(
-    bag: Annotated[str, typer.Argument(help="A bag; also a video, an image folder or a quoted glob pattern.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("bag_evaluation"),
+    context: typer.Context,
+    bag: Annotated[
+        str | None, typer.Argument(help="A bag; also a video, an image folder or a quoted glob pattern.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder for the results; bag_evaluation or bag_comparison unless given."),
+    ] = None,
     checkpoint: Annotated[
         str | None, typer.Option(help="Preset with built-in weights, or a weights file; tiny unless --params-file says else.")
     ] = None,
@@ -46,11 +52,25 @@ def evaluate_bag(
         str | None,
         typer.Option(help="Least mean IoU in percent, as night=55,overall=65; exit code 2 where one falls short."),
     ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="BEFORE AFTER",
+            help="Instead of playing: what changed from one results.json to another, and whether it is more than noise.",
+        ),
+    ] = None,
 ) -> None:
     """Play a bag through the node as on the vehicle, and tell how good the masks were and whether they came in time.
 
     Writes results.json, results.md, report.html, overlays with the best and the worst frames, a video and a bag.
     """
+    if compare is not None:
+        _require_nothing_else(context)
+        _compare(*compare, output or Path("bag_comparison"))
+        return
+    if bag is None:
+        raise typer.BadParameter("give a bag to play, or --compare BEFORE AFTER")
+    output = output or Path("bag_evaluation")
     if lossless and rate != 1:
         raise typer.BadParameter("--rate belongs to playing in real time: leave it out with --lossless")
     from vltseg_core.evaluation.thresholds import parse_thresholds, shortfalls
@@ -79,6 +99,27 @@ def evaluate_bag(
     if short:
         print(f"vltseg: fell short of --fail-under: {'; '.join(short)}", file=sys.stderr)
         raise typer.Exit(_FELL_SHORT)
+
+
+def _require_nothing_else(context: typer.Context) -> None:
+    """A usage error for options of playing, which --compare would pass over."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE" and parameter.name not in ("compare", "output"):
+            raise typer.BadParameter(f"{parameter.opts[0]} belongs to playing a bag: leave it out with --compare")
+
+
+def _compare(before: Path, after: Path, output: Path) -> None:
+    from rich.console import Console
+
+    from vltseg_core.evaluation.bag_comparison_tables import summary
+    from vltseg_ros.bag_comparing import compare_results
+
+    folder, comparison = compare_results(before, after, output)
+    console = Console()
+    for sentence in (*summary(comparison), *comparison.remarks):
+        console.print(sentence, markup=False, highlight=False)
+    console.print(f"Comparison: {folder.page}", soft_wrap=True)
 
 
 def _print_outcome(outcome: BagOutcome) -> None:

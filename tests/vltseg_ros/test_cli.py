@@ -133,7 +133,7 @@ def test_input_that_cannot_be_played_exits_with_1(tmp_path, vltseg_here):
 
 
 def test_a_foreign_output_folder_exits_with_1(images, vltseg_here):
-    fails_with_one_sentence("no demo made", "demo", "--input", images, "-o", images, run=vltseg_here)
+    fails_with_one_sentence("vltseg did not write", "demo", "--input", images, "-o", images, run=vltseg_here)
     assert len(list(images.iterdir())) == 60
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from vltseg_core.errors import InputError
-from vltseg_ros.output_folder import OutputFolder
+from vltseg_ros.output_folder import ComparisonFolder, OutputFolder
 
 
 def test_a_new_or_empty_folder_is_taken(tmp_path):
@@ -19,7 +19,7 @@ def test_a_new_or_empty_folder_is_taken(tmp_path):
 
 def test_a_foreign_folder_is_refused_and_left_as_it_was(tmp_path):
     (tmp_path / "report.html").write_text("mine")
-    with pytest.raises(InputError, match="holds files that no demo made"), OutputFolder(tmp_path):
+    with pytest.raises(InputError, match="holds files that vltseg did not write"), OutputFolder(tmp_path):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     with pytest.raises(InputError, match="is a file"), OutputFolder(tmp_path / "report.html"):
@@ -34,7 +34,7 @@ def test_an_earlier_run_is_replaced_and_other_files_stay(tmp_path):
         folder.recording.mkdir()
     (tmp_path / "out" / "notes.txt").write_text("mine")
     with OutputFolder(tmp_path / "out") as folder:
-        assert sorted(path.name for path in folder.path.iterdir()) == [".vltseg_demo", "notes.txt"]
+        assert sorted(path.name for path in folder.path.iterdir()) == [".vltseg_output", "notes.txt"]
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
@@ -44,4 +44,17 @@ def test_a_folder_in_use_is_refused(tmp_path):
             pass
         assert folder.report.exists()
     with OutputFolder(tmp_path / "out"):
+        pass
+
+
+def test_a_comparison_beside_an_evaluation_replaces_only_a_comparison(tmp_path):
+    with OutputFolder(tmp_path / "out") as folder:
+        folder.results.write_text("figures")
+    with ComparisonFolder(tmp_path / "out") as comparison:
+        comparison.page.write_text("page")
+    with ComparisonFolder(tmp_path / "out"):
+        assert not comparison.page.exists() and folder.results.read_text() == "figures"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "compare.md").write_text("mine")
+    with pytest.raises(InputError, match="vltseg did not write"), ComparisonFolder(tmp_path / "mine"):
         pass

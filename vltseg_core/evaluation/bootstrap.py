@@ -40,6 +40,11 @@ class Resamples(NamedTuple):
     union: NDArray[np.float64]
     num_true: NDArray[np.float64]
 
+    def iou(self) -> NDArray[np.float64]:
+        """IoU of each class in each resample, float64 [R, K]; NaN where the truth does not show it."""
+        seen = self.num_true > 0
+        return np.where(seen, self.hits / np.where(seen, self.union, 1.0), np.nan)
+
     def mean_iou(self) -> NDArray[np.float64]:
         """Mean IoU of each resample over the classes that its truth shows, float64 [R]; NaN where it shows none."""
         seen = self.num_true > 0

@@ -7,7 +7,7 @@ twice. Level c stands for a probability of c / 255.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,22 +72,14 @@ class Calibration:
 
     def reliability(self) -> list[ReliabilityBin]:
         """The bins from the least certain to the most; the last one takes in a confidence of 1."""
-        levels = np.arange(NUM_LEVELS)
-        bin_of = np.minimum(levels * NUM_BINS // (NUM_LEVELS - 1), NUM_BINS - 1)
-        pixels, right, total = (
-            np.bincount(bin_of, weights, NUM_BINS) for weights in (self.num_pixels, self.num_right, self.num_pixels * levels)
-        )
+        pixels, right, total = _binned(self.num_pixels, self.num_right)
         with np.errstate(invalid="ignore"):
             confidence, accuracy = total / pixels / (NUM_LEVELS - 1), right / pixels
         return [ReliabilityBin(int(n), float(c), float(a)) for n, c, a in zip(pixels, confidence, accuracy, strict=True)]
 
     def expected_error(self) -> float:
         """ECE, 0..1: |accuracy - mean confidence| of each bin, weighted by its share of pixels; NaN without any."""
-        if not self.has_pixels:
-            return float("nan")
-        filled = [entry for entry in self.reliability() if entry.num_pixels]
-        gaps = sum(entry.num_pixels * abs(entry.accuracy - entry.confidence) for entry in filled)
-        return gaps / int(self.num_pixels.sum())
+        return float(expected_errors(self.num_pixels, self.num_right))
 
     def coverage_curve(self) -> list[CoveragePoint]:
         """One point for each level as the threshold, from 0 (all pixels) up; empty where nothing was counted."""
@@ -100,3 +92,20 @@ class Calibration:
         thresholds = np.arange(NUM_LEVELS) / (NUM_LEVELS - 1)
         coverage = kept / kept[0]
         return [CoveragePoint(*map(float, point)) for point in zip(thresholds, coverage, accuracy, strict=True)]
+
+
+def expected_errors(num_pixels: NDArray[Any], num_right: NDArray[Any]) -> NDArray[np.float64]:
+    """ECE, 0..1, of counts by level [..., 256] each, whole or weighted: float64 [...]; NaN where there are none."""
+    pixels, right, total = _binned(num_pixels, num_right)
+    gaps = np.abs(right - total / (NUM_LEVELS - 1)).sum(axis=-1)
+    counted = pixels.sum(axis=-1)
+    return np.where(counted > 0, gaps / np.where(counted > 0, counted, 1), np.nan)
+
+
+def _binned(num_pixels: NDArray[Any], num_right: NDArray[Any]) -> tuple[NDArray[np.float64], ...]:
+    """Pixels, right ones and the sum of levels in each bin, float64 [..., 15] each."""
+    levels = np.arange(NUM_LEVELS)
+    bin_of = np.minimum(levels * NUM_BINS // (NUM_LEVELS - 1), NUM_BINS - 1)
+    first = np.searchsorted(bin_of, np.arange(NUM_BINS))
+    counts = (num_pixels, num_right, num_pixels * levels)
+    return tuple(np.add.reduceat(count.astype(np.float64), first, axis=-1) for count in counts)

@@ -38,7 +38,7 @@ def bar_chart(rows: Sequence[tuple[str, float]], label: str) -> str:
 def series_key(names: Sequence[str]) -> str:
     """Which colour is whose, for `grouped_bar_chart` and `line_chart`."""
     keys = (
-        f'<span><span class="swatch" style="background:{_series_colour(i)}"></span>{escape(name)}</span>'
+        f'<span><span class="swatch" style="background:{series_colour(i)}"></span>{escape(name)}</span>'
         for i, name in enumerate(names)
     )
     return f'<div class="keys">{"".join(keys)}</div>'
@@ -55,7 +55,7 @@ def grouped_bar_chart(rows: Sequence[tuple[str, Sequence[float]]], label: str) -
             place = f'y="{i * _GROUPED_BAR_PX + 1}" height="{_GROUPED_BAR_PX - 3}" rx="3"'
             shapes.append(f'<rect width="100%" {place} fill="var(--bar-track)"/>')
             if known:
-                shapes.append(f'<rect width="{100 * value:.2f}%" {place} fill="{_series_colour(i)}"/>')
+                shapes.append(f'<rect width="{100 * value:.2f}%" {place} fill="{series_colour(i)}"/>')
             words.append(f"{100 * value:.1f} %" if known else "none")
         parts.append(
             f'<span>{escape(name)}</span><svg width="100%" height="{height_px}">{"".join(shapes)}</svg>'
@@ -82,8 +82,8 @@ def line_chart(ticks: Sequence[str], series: Sequence[tuple[int, Sequence[float]
         points = [(x, _PLOT_PX * (top - value) / (top - bottom)) for x, value in enumerate(values) if not np.isnan(value)]
         for (x1, y1), (x2, y2) in zip(points[:-1], points[1:], strict=True):
             if x2 == x1 + 1:
-                shapes.append(_line(x1, y1, x2, y2, _series_colour(colour), 2))
-        shapes += [_dot(x, y, _series_colour(colour)) for x, y in points]
+                shapes.append(_line(x1, y1, x2, y2, series_colour(colour), 2))
+        shapes += [_dot(x, y, series_colour(colour)) for x, y in points]
     places = "".join(f'<span style="left:{100 * x / width:.2f}%">{escape(tick)}</span>' for x, tick in enumerate(ticks))
     return (
         f'<div class="lines" role="img" aria-label="{escape(label)}"><div class="axis">{"".join(axis)}</div>'
@@ -139,7 +139,8 @@ def _dot(x: float, y: float, colour: str) -> str:
     )
 
 
-def _series_colour(number: int) -> str:
+def series_colour(number: int) -> str:
+    """The CSS colour of the series with this number."""
     return f"var(--series-{number % _NUM_SERIES_COLOURS})"
 
 

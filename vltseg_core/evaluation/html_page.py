@@ -27,6 +27,8 @@ class PictureRow(NamedTuple):
 
     caption: str
     panels: tuple[Panel, ...]
+    kind: str = ""
+    """What it was chosen for, as a heading."""
 
 
 def page_template(name: str) -> Template:

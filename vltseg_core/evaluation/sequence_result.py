@@ -149,16 +149,22 @@ class ResultGroup:
     @cached_property
     def num_units(self) -> int:
         """How many units the interval is drawn from."""
-        return len(self._units)
+        return len(self.units)
 
     @property
-    def _units(self) -> list[ConfusionMatrix]:
+    def has_several_drives(self) -> bool:
+        """Whether the units are drives; else they are blocks of one drive's frames."""
+        return sum(bool(sequence.blocks) for sequence in self.sequences) > 1
+
+    @property
+    def units(self) -> list[ConfusionMatrix]:
+        """What the interval is drawn from: drives, or blocks of `BLOCK_FRAMES` where there is one drive."""
         drives = [confusion for sequence in self.sequences if (confusion := sequence.confusion) is not None]
         return drives if len(drives) > 1 else [block for sequence in self.sequences for block in sequence.blocks]
 
     def resamples(self, generator: np.random.Generator) -> Resamples | None:
         """The drives drawn anew, or blocks of frames where there is one drive; None without ground truth."""
-        units = self._units
+        units = self.units
         return bootstrap.resample(np.stack([unit.counts for unit in units]), generator) if units else None
 
     def interval(self, generator: np.random.Generator) -> Interval:

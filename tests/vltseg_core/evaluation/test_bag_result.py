@@ -7,51 +7,18 @@ import json
 import math
 import re
 
-import numpy as np
 import pytest
 
+from tests.vltseg_core.evaluation.made_up_bags import bag, drive
 from vltseg_core.errors import ConfigurationError, InputError
 from vltseg_core.evaluation import bag_figures
 from vltseg_core.evaluation.bag_markdown import render_markdown
-from vltseg_core.evaluation.bag_result import BagResult
-from vltseg_core.evaluation.confusion import ConfusionMatrix
 from vltseg_core.evaluation.flicker import Flicker
 from vltseg_core.evaluation.sequence_result import BLOCK_FRAMES, FrameTiming, SequenceResult
 from vltseg_core.evaluation.thresholds import parse_thresholds, shortfalls
 from vltseg_core.labels import CITYSCAPES
 
 NAN = float("nan")
-
-
-def drive(condition, name, shares, latencies_ms=()):
-    """A drive whose frames of 100 road pixels are right in these shares; what is wrong goes to sidewalk."""
-    result = SequenceResult(condition, name, [FrameTiming(ms, ms + 5, 100.0) for ms in latencies_ms])
-    for share in shares:
-        predicted = np.ones((10, 10), np.uint8)
-        predicted.ravel()[: round(100 * share)] = 0
-        truth = np.zeros((10, 10), np.uint8)
-        frame = ConfusionMatrix(len(CITYSCAPES))
-        frame.add(predicted, truth)
-        result.add_confusion(frame)
-        result.calibration.add(predicted, truth, np.full((10, 10), 204, np.uint8))
-        result.label_pixels += np.bincount(predicted.ravel(), minlength=256)
-    return result
-
-
-def bag(*drives, **changes):
-    said = {
-        "source": "a bag",
-        "lossless": False,
-        "rate": 1.0,
-        "min_confidence": 0.0,
-        "drawn": False,
-        "classes": CITYSCAPES,
-        "playing_s": 2.0,
-        "network": (("checkpoint", "tiny"),),
-        "machine": (("cores", "2"),),
-        "remarks": ("mind the gap",),
-    }
-    return BagResult(sequences=drives, **{**said, **changes})
 
 
 @pytest.fixture
