@@ -32,6 +32,7 @@ class OutputFolder:
         self.results = path / "results.json"
         self.tables = path / "results.md"
         self.node_log = path / "node.log"
+        self.finished = path / "finished.json"
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> OutputFolder:
@@ -49,7 +50,7 @@ class OutputFolder:
             raise InputError(f"'{self.path}' is in use by another run: wait for it, or give another folder with -o") from error
         for folder in (self.input_bag, self.recording, self.result_bag, self.overlays):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.video, self.report, self.results, self.tables, self.node_log):
+        for file in (self.video, self.report, self.results, self.tables, self.node_log, self.finished):
             file.unlink(missing_ok=True)
         return self
 
