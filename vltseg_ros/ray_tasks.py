@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +24,7 @@ _LOSSLESS_CPUS, _REAL_TIME_CPUS = 1, 4  # beside a GPU
 _THREADS = "OMP_NUM_THREADS"
 _POLL_S = 1.0
 _STOPPING_S = 20.0
+_CONNECTING_S = 10.0
 
 
 def require_ray() -> None:
@@ -115,8 +118,9 @@ def _connected(address: str) -> Iterator[None]:
     on_sigterm = signal.getsignal(signal.SIGTERM)
     own = {"include_dashboard": False} if address == LOCAL else {}
     try:
+        _require_listener(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, ray.exceptions.RayError) as error:
         raise ConfigurationError(
             f"no Ray cluster answers at '{address}' ({' '.join(str(error).split())}): start one with ray start --head, or "
             "give --ray local"
@@ -126,6 +130,13 @@ def _connected(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT: Ray itself would try for minutes."""
+    match = re.fullmatch(r"(?:ray://)?(?P<host>[^:/]+):(?P<port>\d+)", address)
+    if match:
+        socket.create_connection((match["host"], int(match["port"])), timeout=_CONNECTING_S).close()
 
 
 def _resources(task: FleetTask, num_cpus: int | None, machines: Sequence[dict[str, Any]]) -> dict[str, float]:
