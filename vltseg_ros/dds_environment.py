@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from vltseg_core.errors import ConfigurationError
 from vltseg_ros.installed_files import installed_file
 
 _HIGHEST_DOMAIN_ID = 101  # above, the ports of a domain overlap with Linux's ephemeral ones
@@ -22,12 +24,12 @@ _DISCOVERY_VARIABLES = ("ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER", "ROS_SUPER_C
 def isolated_dds() -> Iterator[int]:
     """For the length of the `with` block, this process and its children are on a DDS domain of their own.
 
-    Only this host, a random domain other than the user's, and Fast DDS with the profile for large images.
-    Gives the domain id; puts the environment back afterwards.
+    Only this host, a random domain other than the user's and than that of any other replay on this host at the time, and
+    Fast DDS with the profile for large images. Gives the domain id; puts the environment back afterwards. Raises
+    ConfigurationError where every domain is taken.
     """
     before = dict(os.environ)
-    taken = before.get("ROS_DOMAIN_ID", "0")
-    domain_id = random.SystemRandom().choice([i for i in range(1, _HIGHEST_DOMAIN_ID + 1) if str(i) != taken])
+    domain_id, claim = _claim_domain(before.get("ROS_DOMAIN_ID", "0"))
     profile = str(installed_file("config/fastdds_large_images.xml"))
     for name in _DISCOVERY_VARIABLES:
         os.environ.pop(name, None)
@@ -43,6 +45,25 @@ def isolated_dds() -> Iterator[int]:
     try:
         yield domain_id
     finally:
+        claim.close()
         for name in set(os.environ) - set(before):
             del os.environ[name]
         os.environ.update(before)
+
+
+def _claim_domain(users: str) -> tuple[int, socket.socket]:
+    """A domain that no other replay on this host has, and the socket that keeps it ours until closed.
+
+    The name of an abstract socket is the network's, as DDS's ports are, needs no file, and goes with the process.
+    """
+    candidates = [i for i in range(1, _HIGHEST_DOMAIN_ID + 1) if str(i) != users]
+    random.SystemRandom().shuffle(candidates)
+    for domain_id in candidates:
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0vltseg_dds_domain_{domain_id}")
+        except OSError:
+            claim.close()
+            continue
+        return domain_id, claim
+    raise ConfigurationError(f"all {len(candidates)} DDS domains of this machine are in use by replays: wait for one to end")

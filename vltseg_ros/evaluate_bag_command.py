@@ -13,15 +13,19 @@ import typer
 from vltseg_ros.replay_command import LabelSpaceName, positive, run_with_progress
 
 if TYPE_CHECKING:
-    from vltseg_ros.bag_evaluation import BagOutcome
+    from vltseg_core.evaluation.bag_result import BagResult
+    from vltseg_ros.bag_evaluation import BagEvaluationSettings
 
+_BAG_FAILED = 1
 _FELL_SHORT = 2
+_FLEET_WINDOW_S = 1800.0
 
 
 def evaluate_bag(
     context: typer.Context,
-    bag: Annotated[
-        str | None, typer.Argument(help="A bag; also a video, an image folder or a quoted glob pattern.", show_default=False)
+    bags: Annotated[
+        list[str] | None,
+        typer.Argument(help="A bag, or several; also videos, image folders and quoted glob patterns.", show_default=False),
     ] = None,
     output: Annotated[
         Path | None,
@@ -59,16 +63,26 @@ def evaluate_bag(
             help="Instead of playing: what changed from one results.json to another, and whether it is more than noise.",
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Evaluate bags at once with Ray: local (this machine), auto or ray://HOST:PORT (a cluster)."),
+    ] = None,
+    bag_cpus: Annotated[
+        int | None,
+        typer.Option(min=1, help="CPUs that a bag takes with --ray; without a GPU OMP_NUM_THREADS, else all of a machine's."),
+    ] = None,
 ) -> None:
     """Play a bag through the node as on the vehicle, and tell how good the masks were and whether they came in time.
 
-    Writes results.json, results.md, report.html, overlays with the best and the worst frames, a video and a bag.
+    Writes results.json, results.md, report.html, overlays with the best and the worst frames, a video and a bag. Of several
+    bags each gets a folder in bags/, and one report says what all say together; a bag that fails is a line of it, and the
+    exit code is 1. The same command goes on after an interruption, and plays no bag again that it has finished.
     """
     if compare is not None:
         _require_nothing_else(context)
         _compare(*compare, output or Path("bag_comparison"))
         return
-    if bag is None:
+    if not bags:
         raise typer.BadParameter("give a bag to play, or --compare BEFORE AFTER")
     output = output or Path("bag_evaluation")
     if lossless and rate != 1:
@@ -76,9 +90,12 @@ def evaluate_bag(
     from vltseg_core.evaluation.thresholds import parse_thresholds, shortfalls
     from vltseg_ros.ros_installation import require_ros
 
+    if bag_cpus is not None and ray is None:
+        raise typer.BadParameter("--bag-cpus belongs to --ray")
     thresholds = parse_thresholds(fail_under) if fail_under is not None else {}
     require_ros()
     from vltseg_ros.bag_evaluation import BagEvaluationSettings, evaluate_bag
+    from vltseg_ros.fleet_bags import expand
     from vltseg_ros.replay_run import ReplaySettings
 
     replay = ReplaySettings(
@@ -90,14 +107,25 @@ def evaluate_bag(
         device=device,
         params_file=params_file,
     )
+    sources = expand(bags)
     settings = BagEvaluationSettings(
-        bag, output, replay, topic, rate_hz=rate_hz, max_seconds=max_seconds, labels=labels, label_space=label_space.value
+        sources[0], output, replay, topic, rate_hz=rate_hz, max_seconds=max_seconds, labels=labels, label_space=label_space.value
     )
-    outcome = run_with_progress(lambda progress: evaluate_bag(settings, progress), output)
-    _print_outcome(outcome)
-    short = shortfalls(outcome.result, thresholds)
+    failed = False
+    if len(sources) == 1 and ray is None:
+        outcome = run_with_progress(lambda progress: evaluate_bag(settings, progress), output)
+        result, report = outcome.result, outcome.folder.report
+    else:
+        if labels is not None:
+            raise typer.BadParameter("--labels belongs to one input: evaluate it alone")
+        result, report, failed = _evaluate_fleet(sources, settings, ray, bag_cpus)
+    _print_result(result, report)
+    short = shortfalls(result, thresholds)
     if short:
         print(f"vltseg: fell short of --fail-under: {'; '.join(short)}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(_BAG_FAILED)
+    if short:
         raise typer.Exit(_FELL_SHORT)
 
 
@@ -122,13 +150,30 @@ def _compare(before: Path, after: Path, output: Path) -> None:
     console.print(f"Comparison: {folder.page}", soft_wrap=True)
 
 
-def _print_outcome(outcome: BagOutcome) -> None:
+def _evaluate_fleet(
+    sources: list[str], evaluation: BagEvaluationSettings, ray: str | None, bag_cpus: int | None
+) -> tuple[BagResult, Path, bool]:
+    """The merged result, its page, and whether a bag failed."""
+    from vltseg_ros.fleet_evaluation import FleetSettings, evaluate_fleet, one_after_another
+    from vltseg_ros.ray_tasks import RayRunner
+
+    run = RayRunner(ray, bag_cpus) if ray is not None else one_after_another
+    settings = FleetSettings(sources, evaluation.output, evaluation)
+    folder, result, failures = run_with_progress(
+        lambda progress: evaluate_fleet(settings, progress, run),
+        evaluation.output,
+        after_stop="the same command goes on with the bags that are left",
+        window_s=_FLEET_WINDOW_S,
+    )
+    return result, folder.report, bool(failures)
+
+
+def _print_result(result: BagResult, report: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
     from vltseg_core.evaluation.latency import summarise
 
-    result = outcome.result
     table = Table("", *(["mIoU %"] if result.has_truth else []), "in", "answered", "late", "median", "p95")
     means = {**result.by_condition, result.total.name: result.pooled}
     for group in (*result.conditions, result.total) if len(result.conditions) > 1 else (result.total,):
@@ -141,4 +186,4 @@ def _print_outcome(outcome: BagOutcome) -> None:
     console.print(table)
     for remark in result.remarks:
         console.print(remark)
-    console.print(f"Report: {outcome.folder.report}", soft_wrap=True)
+    console.print(f"Report: {report}", soft_wrap=True)

@@ -115,11 +115,15 @@ class NodeProcess:
 
 
 def _end_with_parent() -> Callable[[], None]:
-    """What the child does before it becomes the node: ask the kernel for SIGTERM when its parent ends."""
+    """What the child does before it becomes the node: ask the kernel for SIGTERM when its parent ends, and hear signals.
+
+    A parent may have blocked them, as Ray's workers have SIGINT, and children inherit that.
+    """
     library = ctypes.CDLL(None, use_errno=True)
     parent = os.getpid()
 
     def ask() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
         library.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)

@@ -71,8 +71,9 @@ class OutputFolder(ClaimedFolder):
         self.results = path / "results.json"
         self.tables = path / "results.md"
         self.node_log = path / "node.log"
+        self.finished = path / "finished.json"
         folders = (self.input_bag, self.recording, self.result_bag, self.overlays)
-        files = (self.video, self.report, self.results, self.tables, self.node_log)
+        files = (self.video, self.report, self.results, self.tables, self.node_log, self.finished)
         super().__init__(path, (written.name for written in (*folders, *files)))
 
     def forget_recording(self) -> None:

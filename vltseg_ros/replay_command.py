@@ -33,16 +33,22 @@ def positive(value: float | None) -> float | None:
     return value
 
 
-def run_with_progress(run: Callable[[Progress], Outcome], output: Path) -> Outcome:
-    """Run with a progress bar; Ctrl-C and SIGTERM end it in order, and it is said where the results so far lie."""
+def run_with_progress(
+    run: Callable[[Progress], Outcome], output: Path, *, after_stop: str = "", window_s: float = 30.0
+) -> Outcome:
+    """Run with a progress bar; Ctrl-C and SIGTERM end it in order, and it is said where the results so far lie.
+
+    after_stop: said instead. window_s: of the pace that the time left is reckoned from.
+    """
     from vltseg_ros.progress_bar import progress_bar
 
     before = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
-        with progress_bar() as progress:
+        with progress_bar(window_s=window_s) as progress:
             return run(progress)
     except KeyboardInterrupt:
-        print(f"\nvltseg: stopped; what was recorded so far is in '{output}'", file=sys.stderr)
+        said = after_stop or f"what was recorded so far is in '{output}'"
+        print(f"\nvltseg: stopped; {said}", file=sys.stderr)
         raise typer.Exit(_INTERRUPTED) from None
     finally:
         signal.signal(signal.SIGTERM, before)

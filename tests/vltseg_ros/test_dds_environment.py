@@ -4,8 +4,16 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
+from vltseg_core.errors import ConfigurationError
+from vltseg_ros import dds_environment
 from vltseg_ros.dds_environment import isolated_dds
 
 
@@ -31,3 +39,31 @@ def test_older_distributions_get_the_names_that_they_know(monkeypatch):
     with isolated_dds():
         assert os.environ["ROS_LOCALHOST_ONLY"] == "1"
         assert os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] == os.environ["FASTDDS_DEFAULT_PROFILES_FILE"]
+
+
+def test_no_two_replays_of_a_machine_have_the_same_domain(monkeypatch):
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    with ExitStack() as replays:
+        ids = {replays.enter_context(isolated_dds()) for _ in range(60)}
+        assert len(ids) == 60
+        program = "from vltseg_ros.dds_environment import isolated_dds\nwith isolated_dds() as i: print(i)"
+        for _ in range(3):
+            other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+            assert int(other.stdout) not in ids
+    assert not any(socket_is_taken(domain_id) for domain_id in ids)
+
+
+def socket_is_taken(domain_id):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
+        try:
+            claim.bind(f"\0vltseg_dds_domain_{domain_id}")
+        except OSError:
+            return True
+    return False
+
+
+def test_where_every_domain_is_taken_it_says_so(monkeypatch):
+    monkeypatch.setattr(dds_environment, "_HIGHEST_DOMAIN_ID", 1)
+    monkeypatch.setenv("ROS_DOMAIN_ID", "1")
+    with pytest.raises(ConfigurationError, match="all 0 DDS domains"), isolated_dds():
+        pass
