@@ -39,7 +39,7 @@ def test_the_command_writes_three_files_and_says_what_changed(runs, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("drive.mcap", "--compare", "A", "B"), "bag belongs to playing a bag"),
+        (("drive.mcap", "--compare", "A", "B"), "bags belongs to playing a bag"),
         (("--compare", "A", "B", "--lossless"), "--lossless belongs to playing a bag"),
         ((), "give a bag to play, or --compare"),
     ],
