@@ -26,6 +26,7 @@ from vltseg_core.training.activation_checkpointing import blocks_of
 from vltseg_core.training.arguments import Arguments, parse
 from vltseg_core.training.checkpoint_files import DurableCheckpoints, checkpoint_to_resume, last_checkpoint
 from vltseg_core.training.datamodule import SourcesDataModule
+from vltseg_core.training.distributed import launched_processes
 from vltseg_core.training.learning_curves import LearningCurves
 from vltseg_core.training.recipe_record import check_against
 from vltseg_core.training.run_keeping import RunKeeping, StepSeeds
@@ -86,6 +87,7 @@ class _TrainingCLI(LightningCLI):
                 "gradient_clip_val": 0.01,
                 "num_sanity_val_steps": 0,
                 "use_distributed_sampler": False,
+                **launched_processes(),
             },
         )
 

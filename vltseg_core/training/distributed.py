@@ -7,6 +7,8 @@ that one process would have on the whole batch.
 
 from __future__ import annotations
 
+import os
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -34,3 +36,17 @@ def mean_over_processes(count: Tensor) -> Tensor:
 def any_process(flag: bool, device: torch.device) -> bool:
     """Whether the flag is set in some process; all processes must call it."""
     return flag if num_processes() == 1 else bool(sum_over_processes(torch.tensor(float(flag), device=device)) > 0)
+
+
+def launched_processes() -> dict[str, int]:
+    """Lightning's `devices` and `num_nodes` where torchrun or srun started this process, nothing where neither did.
+
+    Left to itself Lightning takes one device on a CPU, and all that it sees on a GPU, whatever was launched.
+    """
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        local = int(os.environ["LOCAL_WORLD_SIZE"])
+        return {"devices": local, "num_nodes": int(os.environ["WORLD_SIZE"]) // local}
+    if "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+        num_nodes = int(os.environ["SLURM_NNODES"])
+        return {"devices": int(os.environ["SLURM_NTASKS"]) // num_nodes, "num_nodes": num_nodes}
+    return {}

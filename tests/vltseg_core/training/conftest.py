@@ -32,7 +32,7 @@ RECIPE = {
     "run": {"save_every": 2, "ema_decay": 0.9, "num_predictions": 1},
     "trainer": {
         "max_steps": 6, "val_check_interval": 3, "gradient_clip_val": 1.0, "log_every_n_steps": 1, "accelerator": "cpu",
-        "devices": 1, "enable_progress_bar": False, "enable_model_summary": False,
+        "enable_progress_bar": False, "enable_model_summary": False,
     },
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ import torch
 from processes import gradients, sharded_step, shared_validation, torchrun_environment, train_with_one_thread
 
 from vltseg_core.errors import ConfigurationError
+from vltseg_core.training.distributed import launched_processes
 from vltseg_core.training.learning_curves import read_metrics
 from vltseg_core.training.training_samples import Share, StepBatches
 
@@ -86,7 +87,7 @@ def test_validation_counts_each_image_once(by_one_and_two: Callable[..., tuple[A
 def test_a_run_of_two_processes_is_stopped_in_one_and_resumed(start: Start, camvid: Path, recipe: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
     arguments = [str(recipe), "--data", f"camvid={camvid}", "--output", str(output), "--resume"]
-    arguments += ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_steps=24", "--trainer.val_check_interval=24"]
+    arguments += ["--trainer.max_steps=24", "--trainer.val_check_interval=24"]
 
     def begin() -> list[BaseProcess]:
         port = random.randrange(20_000, 40_000)
@@ -109,3 +110,22 @@ def test_a_run_of_two_processes_is_stopped_in_one_and_resumed(start: Start, camv
     assert (output / "model.safetensors").exists()
     steps = [figure.step for figure in read_metrics(output / "metrics.csv") if figure.name == "loss"]
     assert sorted(set(steps)) == list(range(1, 25)) and len(steps) == 24
+
+
+@pytest.mark.parametrize(
+    ("environment", "launched"),
+    [
+        ({}, {}),
+        ({"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, {"devices": 4, "num_nodes": 2}),
+        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_NNODES": "2"}, {"devices": 4, "num_nodes": 2}),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_NNODES": "1"}, {}),
+    ],
+)
+def test_as_many_devices_are_used_as_processes_were_launched(
+    environment: dict[str, str], launched: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_NNODES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert launched_processes() == launched
