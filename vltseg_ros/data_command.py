@@ -29,7 +29,7 @@ def check(
     workers: Annotated[int, typer.Option(min=0, max=256, help="Frames read at once; 0: one a core.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result to this file too.")] = None,
 ) -> None:
-    """Say how many pairs, sizes and classes a data set has, and read every file: exit code 1 if one is broken."""
+    """Say how many pairs, sizes and classes a data set has and read every file; exit code 1 if one is broken or unlabelled."""
     from vltseg_core.data.check import check_data_set
     from vltseg_core.data.data_sets import data_set
     from vltseg_ros.progress_bar import progress_bar
@@ -51,7 +51,7 @@ def check(
     _print(checked)
     if json_file:
         json_file.write_text(json.dumps(checked.as_json(), indent=2) + "\n", encoding="utf-8")
-    if checked.broken:
+    if checked.broken or any(split_on_disk.is_half for split_on_disk in checked.splits.values()):
         raise typer.Exit(1)
 
 

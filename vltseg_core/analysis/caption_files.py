@@ -71,7 +71,7 @@ class CaptionFile:
         lines = (line.replace("\0", "") + "\n" for line in self._lines())
         # Captions in TSV files hold lone quotation marks.
         quoting: Literal[0, 3] = csv.QUOTE_NONE if self._suffix == ".tsv" else csv.QUOTE_MINIMAL
-        rows = csv.reader(lines, delimiter=_DELIMITERS[self._suffix], quoting=quoting)
+        rows = csv.reader(lines, delimiter=_DELIMITERS[self._suffix], quoting=quoting, strict=True)
         if self._column.isdigit():
             index = int(self._column)
         else:

@@ -10,16 +10,21 @@ from typing import NamedTuple
 
 from vltseg_core.data.census import Census, OnProgress, take_census
 from vltseg_core.data.data_set import DataSet, FilesOnDisk
+from vltseg_core.data.file_pairs import LabelsMissingError
 from vltseg_core.data.labelled_images import CODE_NAMES
 from vltseg_core.errors import InputError
 
 
 class SplitOnDisk(NamedTuple):
-    """One split: its pairs, how many it was published with where that is known, and why it cannot be used, if so."""
+    """One split: its pairs, how many it was published with where that is known, and why it cannot be used, if so.
+
+    is_half: whether its images are there and labels are not.
+    """
 
     num_pairs: int
     num_published: int | None
     problem: str
+    is_half: bool = False
 
 
 class ClassShare(NamedTuple):
@@ -101,7 +106,7 @@ def _find(data_set: DataSet, root: Path, split: str) -> FilesOnDisk | InputError
 
 def _split_on_disk(files: FilesOnDisk | InputError, num_published: int | None) -> SplitOnDisk:
     if isinstance(files, InputError):
-        return SplitOnDisk(0, num_published, str(files))
+        return SplitOnDisk(0, num_published, str(files), isinstance(files, LabelsMissingError))
     return SplitOnDisk(len(files), num_published, "")
 
 

@@ -12,6 +12,10 @@ from vltseg_core.errors import InputError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
+class LabelsMissingError(InputError):
+    """Images that are there without their labels: a data set that was unpacked by half."""
+
+
 class LabelledFile(NamedTuple):
     """One frame on disk. condition: its weather or light where the data set says it. depth: a file that tells depth."""
 
@@ -34,8 +38,9 @@ def pair_files(
     pattern: glob of the images below `images_folder`. labels_of: from an image's path below it to its label file's below
     `labels_folder`. InputError where a folder is missing or empty, or images lack labels.
     """
-    for folder in (images_folder, labels_folder):
-        require_folder(folder)
+    require_folder(images_folder)
+    if not labels_folder.is_dir():
+        raise LabelsMissingError(missing_folder(labels_folder))
     images = [
         path
         for path in sorted(images_folder.glob(pattern))
@@ -52,7 +57,7 @@ def pair_files(
     ]
     missing = [pair for pair in pairs if not pair.labels.is_file()]
     if missing:
-        raise InputError(
+        raise LabelsMissingError(
             f"{len(missing)} of {len(pairs)} images below '{images_folder}' have no label file, the first "
             f"'{missing[0].image.name}', which needs '{missing[0].labels}': unpack the labels whole"
         )
@@ -66,10 +71,14 @@ def hold_out(pairs: list[LabelledFile], split: str, *, every: int) -> list[Label
 
 def require_folder(folder: Path) -> None:
     """InputError where the folder is missing: which was expected, and what lies in the nearest one that exists."""
-    if folder.is_dir():
-        return
+    if not folder.is_dir():
+        raise InputError(missing_folder(folder))
+
+
+def missing_folder(folder: Path) -> str:
+    """That a folder is missing, and what there is instead, in a sentence."""
     nearest = next(parent for parent in folder.parents if parent.is_dir())
-    raise InputError(
+    return (
         f"folder '{folder}' is missing, '{nearest}' holds {contents(nearest)}: give the folder that the data set was unpacked to"
     )
 

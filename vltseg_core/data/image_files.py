@@ -47,6 +47,9 @@ def read_png_16(path: Path) -> NDArray[np.uint16]:
     values = cv2.imdecode(np.frombuffer(_whole_file(path, "file"), np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise InputError(f"file '{path}' cannot be decoded: unpack it again")
+    if values.dtype != np.uint16 or values.ndim > 2 and values.shape[2] != 3:
+        found = f"{values.dtype} {list(values.shape)}"
+        raise InputError(f"file '{path}' holds {found}, expected 16 bits in one channel or three: check the file")
     return np.asarray(values, np.uint16)
 
 

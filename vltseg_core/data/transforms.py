@@ -106,18 +106,25 @@ def _resize(labelled: LabelledImage, size: tuple[int, int], *, smooth: bool) -> 
 def photometric_distortion(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Random brightness, contrast, saturation and hue, each with probability one half (Liu et al., "SSD", 2016).
 
+    Brightness comes first; contrast next or, half the time, last; every result is cut off at 0 and 255.
     Image uint8 [H, W, 3] RGB, and so is the result.
     """
-    gain = rng.uniform(0.5, 1.5) if rng.random() < 0.5 else 1.0
+    values = np.arange(256)
     offset = rng.uniform(-32, 32) if rng.random() < 0.5 else 0.0
-    varied = cv2.LUT(image, np.clip(np.arange(256) * gain + offset, 0, 255).astype(np.uint8))
+    gain = rng.uniform(0.5, 1.5) if rng.random() < 0.5 else 1.0
+    contrast_first = rng.random() < 0.5
+    brightness, contrast = _in_bytes(values + offset), _in_bytes(values * gain)
+    varied = cv2.LUT(image, contrast[brightness] if contrast_first else brightness)
     changes_saturation, changes_hue = rng.random(2) < 0.5
     if changes_saturation or changes_hue:
         hsv = cv2.cvtColor(varied, cv2.COLOR_RGB2HSV)
         if changes_saturation:
-            saturation = np.clip(np.arange(256) * rng.uniform(0.5, 1.5), 0, 255).astype(np.uint8)
-            hsv[..., 1] = saturation[hsv[..., 1]]
+            hsv[..., 1] = _in_bytes(values * rng.uniform(0.5, 1.5))[hsv[..., 1]]
         if changes_hue:
-            hsv[..., 0] = ((np.arange(256) + rng.integers(-9, 10)) % 180).astype(np.uint8)[hsv[..., 0]]
+            hsv[..., 0] = ((values + rng.integers(-9, 10)) % 180).astype(np.uint8)[hsv[..., 0]]
         varied = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
-    return np.asarray(varied, np.uint8)
+    return np.asarray(varied if contrast_first else cv2.LUT(varied, contrast), np.uint8)
+
+
+def _in_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.clip(values, 0, 255).astype(np.uint8)

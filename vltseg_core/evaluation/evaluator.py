@@ -119,6 +119,7 @@ def _earlier_scores(scores_file: Path | None, num_classes: int, processes: Proce
         for path in (scores_file, *_files_of_processes(scores_file)):
             if path.is_file():
                 seen.merge(FrameScores.load(path))
+        seen.unreadable.clear()  # the files may have been mended since
     scores = FrameScores(num_classes)
     for part in processes.gather(seen):
         scores.merge(part)

@@ -69,6 +69,8 @@ class DurableCheckpoints(CheckpointIO):
         except (OSError, RuntimeError) as error:  # torch's writer turns a failed write into a RuntimeError
             reason = _reason(error, target.parent)
             partial.unlink(missing_ok=True)
+            if not reason:
+                raise
             raise CheckpointError(
                 f"checkpoint '{target}' could not be written ({reason}): make room on the disk, then go on with --resume"
             ) from error
@@ -84,10 +86,10 @@ class DurableCheckpoints(CheckpointIO):
 
 
 def _reason(error: Exception, folder: Path) -> str:
+    """Why the disk did not take it, empty where the error is none of the disk's."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    is_full = shutil.disk_usage(folder).free < _FULL_BYTES
-    return os.strerror(errno.ENOSPC) if is_full else str(error).partition("\n")[0]
+    return os.strerror(errno.ENOSPC) if shutil.disk_usage(folder).free < _FULL_BYTES else ""
 
 
 def _keep_as_previous(target: Path) -> None:

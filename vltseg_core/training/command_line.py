@@ -21,14 +21,14 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
 
 from vltseg_core.checkpoints.pretrained_towers import IMAGENET
-from vltseg_core.errors import CheckpointError, ConfigurationError
+from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError
 from vltseg_core.training.activation_checkpointing import blocks_of
 from vltseg_core.training.arguments import Arguments, parse
 from vltseg_core.training.checkpoint_files import DurableCheckpoints, checkpoint_to_resume, last_checkpoint
 from vltseg_core.training.datamodule import SourcesDataModule
 from vltseg_core.training.distributed import launched_processes
 from vltseg_core.training.learning_curves import LearningCurves
-from vltseg_core.training.recipe_record import check_against
+from vltseg_core.training.recipe_record import check_against, write_record
 from vltseg_core.training.run_keeping import RunKeeping, StepSeeds
 from vltseg_core.training.sample_predictions import SamplePredictions
 from vltseg_core.training.segmentation_task import SegmentationTask
@@ -151,6 +151,14 @@ def run(arguments: Sequence[str]) -> int:
                     f"the disk of '{parsed.output}' is full: make room, then go on with --output {parsed.output} --resume"
                 ) from error
             raise
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            reason = str(error).partition("\n")[0].rstrip(". ")
+            raise DeviceError(
+                f"a process that prepares samples ended ({reason}), most often for want of memory: lower --data.num_workers, "
+                f"then go on with --output {parsed.output} --resume"
+            ) from error
 
 
 def _train(arguments: Arguments, checkpoint: Path | None, signals: StopSignals) -> int:
@@ -167,8 +175,7 @@ def _train(arguments: Arguments, checkpoint: Path | None, signals: StopSignals) 
     if checkpoint is not None:
         check_against(record, cli.recipe())
     elif trainer.is_global_zero:
-        arguments.output.mkdir(parents=True, exist_ok=True)
-        record.write_text(yaml.safe_dump(cli.recipe(), sort_keys=False), encoding="utf-8")
+        write_record(record, cli.recipe())
     trainer.fit(task, data, ckpt_path=checkpoint, weights_only=True)
     if cli.files.final_step != trainer.global_step:  # it had been trained to the end, and was killed after that
         cli.files.write_final(trainer, task)

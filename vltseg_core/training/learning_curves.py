@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from vltseg_core.evaluation.line_chart import Points, line_charts
+from vltseg_core.whole_file import write_whole
 
 _PANELS = {"mIoU in percent": "miou/", "loss": "loss"}
 
@@ -42,15 +42,19 @@ class LearningCurves(Callback):
 
     def __init__(self, output: Path) -> None:
         self._metrics, self._curves = output / "metrics.csv", output / "curves.svg"
+        self._noted_step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        step = trainer.global_step
+        step = self._noted_step = trainer.global_step
         # The scores of the step itself are measured again.
         kept = [f for f in read_metrics(self._metrics) if f.step < step or (f.step == step and f.name.startswith("loss"))]
         if trainer.is_global_zero:
-            _write(self._metrics, _as_csv([("step", "metric", "value"), *kept]))
+            write_whole(self._metrics, _as_csv([("step", "metric", "value"), *kept]))
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *arguments: Any) -> None:
+        if trainer.global_step == self._noted_step:
+            return  # in the middle of a step's passes
+        self._noted_step = trainer.global_step
         if trainer.global_step % trainer.log_every_n_steps == 0 or trainer.global_step == trainer.max_steps:  # type: ignore[attr-defined]  # Lightning sets it
             self._note(trainer, "loss")
 
@@ -76,14 +80,8 @@ class LearningCurves(Callback):
                         name = figure.name.partition("/")[2] or figure.name
                         panels[title].setdefault(name, []).append((figure.step, figure.value))
             drawn: dict[str, dict[str, Points]] = {title: dict(curves) for title, curves in panels.items() if curves}
-            _write(self._curves, line_charts(drawn, "step"))
+            write_whole(self._curves, line_charts(drawn, "step"))
 
 
 def _as_csv(rows: list[Any]) -> str:
     return "".join(",".join(str(value) for value in row) + "\n" for row in rows)
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

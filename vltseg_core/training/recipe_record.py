@@ -10,9 +10,13 @@ from typing import Any
 import yaml
 
 from vltseg_core.errors import ConfigurationError
+from vltseg_core.whole_file import write_whole
 
-_FREE = ("data.roots", "data.targets", "data.num_workers", "run", "model.compile_backend", "model.activation_checkpointing")
-"""Where things lie and how they are computed, not what is trained."""
+_FREE = (
+    "data.targets", "data.num_workers", "run.save_every", "run.num_predictions", "model.compile_backend",
+    "model.activation_checkpointing",
+)  # fmt: skip
+"""How things are computed and kept, not what is trained."""
 _TOLD = ("trainer",)
 """Changes that are said and made: some of them, such as another max_steps, give other weights."""
 
@@ -24,8 +28,8 @@ def check_against(record: Path, recipe: Mapping[str, Any]) -> None:
     """
     if not record.is_file():
         return
-    before = dict(_leaves(yaml.safe_load(record.read_text(encoding="utf-8"))))
-    now = dict(_leaves(recipe))
+    before = dict(_leaves(_without_folders(_read(record))))
+    now = dict(_leaves(_without_folders(recipe)))
     changed = {
         key: f"{key} was {before.get(key)}, is {now.get(key)}"
         for key in sorted({*before, *now})
@@ -40,6 +44,30 @@ def check_against(record: Path, recipe: Mapping[str, Any]) -> None:
         )
     for sentence in changed.values():
         print(f"note: {sentence}")
+
+
+def write_record(record: Path, recipe: Mapping[str, Any]) -> None:
+    """Keep a recipe, for `check_against`."""
+    record.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(record, yaml.safe_dump(dict(recipe), sort_keys=False))
+
+
+def _read(record: Path) -> Mapping[str, Any]:
+    try:
+        recipe = yaml.safe_load(record.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        recipe = None
+    if not isinstance(recipe, Mapping):
+        raise ConfigurationError(f"'{record}' is no recipe any more, so that no run can go on from it: give another --output")
+    return recipe
+
+
+def _without_folders(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Which sets are drawn from is what is trained; where they lie is not."""
+    data = recipe.get("data")
+    if not isinstance(data, Mapping) or not isinstance(data.get("roots"), Mapping):
+        return recipe
+    return {**recipe, "data": {**data, "roots": dict.fromkeys(data["roots"], True)}}
 
 
 def _is_under(key: str, sections: tuple[str, ...]) -> bool:

@@ -24,6 +24,7 @@ from typing import Any
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.evaluation.checkpoint_scores import Scores
 from vltseg_core.training.sweep_plan import SweepPlan, SweepRun
+from vltseg_core.whole_file import write_whole
 
 FINISHED, FAILED, STOPPED = "finished", "failed", "stopped"
 _PATIENCE_S = 120.0
@@ -222,13 +223,6 @@ class Sweep:
 def target_name(target: str) -> str:
     """A target without its folder."""
     return target.partition("=")[0]
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write beside the file and rename, so that no half file is ever left."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _last_line(log: Path) -> str:

@@ -8,8 +8,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from vltseg_core.evaluation.axis_chart import Panel, axis_chart
-from vltseg_core.training.sweep import FAILED, FINISHED, Row, SweepSettings, target_name, write_whole
+from vltseg_core.training.sweep import FAILED, FINISHED, Row, SweepSettings, target_name
 from vltseg_core.training.sweep_plan import SEED_AXES
+from vltseg_core.whole_file import write_whole
 
 
 def write_table(settings: SweepSettings, rows: Mapping[str, Row], num_runs: int) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,20 @@ def acdc(tmp_path: Path, write_frame) -> Path:
 
 def test_a_half_unpacked_data_set_is_described(acdc: Path) -> None:
     checked = check_data_set(data_set("acdc"), acdc)
-    assert checked.splits["val"] == (4, 406, "") and checked.splits["val_night"] == (1, 106, "")
+    assert checked.splits["val"] == (4, 406, "", False) and checked.splits["val_night"] == (1, 106, "", False)
     assert checked.splits["train"].num_pairs == 0 and "fog/train' is missing" in checked.splits["train"].problem
     assert checked.num_read == 4 and checked.sizes == {"2x1": 4} and checked.broken == {}
     assert checked.conditions == {"fog": 1, "night": 1, "rain": 1, "snow": 1}
     shares = {share.name: (share.pixel_share, share.num_images) for share in checked.classes}
     assert shares["road"] == (2 / 3, 2) and shares["sky"] == (1 / 3, 1) and shares["car"] == (0, 0) and len(shares) == 19
     assert checked.annotated_share == 0.75
+    assert not any(split.is_half for split in checked.splits.values())
+
+
+def test_images_whose_labels_were_not_unpacked_make_a_split_half(acdc: Path) -> None:
+    shutil.rmtree(acdc / "gt/snow")
+    splits = check_data_set(data_set("acdc"), acdc).splits
+    assert splits["val"].is_half and splits["val_snow"].is_half and not splits["val_fog"].is_half
 
 
 def test_broken_files_are_named_and_the_others_counted(acdc: Path) -> None:

@@ -160,10 +160,14 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
 
 
 def test_another_recipe_is_refused_and_another_trainer_is_said(
-    train: Train, uninterrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    train: Train, uninterrupted: Path, camvid: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ConfigurationError, match=r"model.ptm_weight was 1.0, is 0.5\): resume it with its own"):
         train(uninterrupted, "--resume", "--model.ptm_weight=0.5")
+    with pytest.raises(ConfigurationError, match=r"run.ema_decay was 0.9, is 0.0\)"):
+        train(uninterrupted, "--resume", "--run.ema_decay=0")
+    with pytest.raises(ConfigurationError, match="data.roots.camvid:val was None, is True"):
+        train(uninterrupted, "--resume", "--data", f"camvid:val={camvid}")
     with pytest.raises(ConfigurationError, match="holds a run already: add --resume"):
         train(uninterrupted)
     assert train(uninterrupted, "--resume", "--trainer.log_every_n_steps=2", "--data.num_workers=1") == 0
