@@ -9,8 +9,10 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,12 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 from rich.console import Console
 from rich.progress import Progress
+from typer.testing import CliRunner
 
 from vltseg_core.errors import InputError
 from vltseg_core.evaluation import bag_figures
 from vltseg_core.evaluation.bag_merging import NamedBag, merge
-from vltseg_ros import fleet_task
+from vltseg_ros import cli, fleet_task, replay_run
 from vltseg_ros.bag_evaluation import BagEvaluationSettings
 from vltseg_ros.demo_bag import DemoBagSettings, write_demo_bag
 from vltseg_ros.finished_bags import fingerprint
@@ -192,36 +195,78 @@ def test_the_bar_goes_from_nothing_to_all_bags(drives, tmp_path):
     assert shares == sorted(shares) and shares[-1] == 2 and 1 in shares
 
 
-def command(drives, output, *more):
-    program = [sys.executable, "-m", "vltseg_ros.cli", "evaluate-bag", *drives, "-o", str(output)]
-    return [*program, "--lossless", "--device", "cpu", *more]
+INTERRUPTIBLE = """
+import sys
+from pathlib import Path
+from test_fleet_evaluation import settings
+from vltseg_ros.fleet_evaluation import evaluate_fleet
+from vltseg_ros.replay_command import run_with_progress
+
+output, *drives = sys.argv[1:]
+fleet = settings(drives, Path(output), "slow")
+run_with_progress(lambda progress: evaluate_fleet(fleet, progress), Path(output), after_stop="the same command goes on")
+"""
+
+
+def interruptible(drives, output):
+    """A process of its own that evaluates with the stand-in, a quarter of a second a frame."""
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    program = (
+        f"import typer\ntry:\n{textwrap.indent(INTERRUPTIBLE, '    ')}\nexcept typer.Exit as end:\n    sys.exit(end.exit_code)"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", program, str(output), *drives],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
 
 
 def test_after_ctrl_c_the_same_command_goes_on(drives, tmp_path):
     output = tmp_path / "out"
     first, second = (output / "bags" / name / "finished.json" for name in ("monday-drive", "tuesday-drive"))
     log = second.with_name("node.log")
-    running = subprocess.Popen(command(drives, output), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    deadline = time.monotonic() + 120
-    while not (log.exists() and "loaded" in log.read_text()) and time.monotonic() < deadline:
+    running = interruptible(drives, output)
+    deadline = time.monotonic() + 90
+    while not (log.exists() and "first frame" in log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)
-    assert "stopped; the same command goes on" in running.communicate(timeout=60)[1]
-    assert running.returncode == 130 and first.exists() and not second.exists()
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130 and "stopped; the same command goes on" in said
+    assert first.exists() and not second.exists()
     finished_ns = first.stat().st_mtime_ns
-    done = subprocess.run(command(drives, output), capture_output=True, text=True, check=False, timeout=150)
-    assert done.returncode == 0, done.stderr
-    assert "1 of 2 bags are finished already" in done.stdout and second.exists()
-    assert first.stat().st_mtime_ns == finished_ns
+    again = interruptible(drives, output)
+    printed, said = again.communicate(timeout=90)
+    assert again.returncode == 0 and "1 of 2 bags are finished already" in printed, said
+    assert second.exists() and first.stat().st_mtime_ns == finished_ns
 
 
-def test_the_command_demands_of_the_merged_result_and_ends_with_1_where_a_bag_failed(drives, tmp_path):
-    ended = subprocess.run(
-        command([drives[0], str(tmp_path / "absent.mcap")], tmp_path / "out", "--fail-under", "overall=100"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=150,
-    )
-    assert ended.returncode == 1, ended.stderr
-    assert "absent failed: " in ended.stdout and "fell short of --fail-under: overall has" in ended.stderr
+@pytest.fixture
+def command(monkeypatch):
+    """The command line in this process, with the stand-in for a node."""
+    monkeypatch.setattr(replay_run, "ReplaySettings", partial(ReplaySettings, node_command=STAND_IN))
+
+    def run_command(*arguments):
+        return CliRunner().invoke(cli.app, ["evaluate-bag", *map(str, arguments), "--lossless"])
+
+    return run_command
+
+
+def test_the_command_demands_of_the_merged_result_and_ends_with_1_where_a_bag_failed(command, drives, tmp_path):
+    pattern = Path(drives[0]).parents[1] / "*day" / "drive"
+    ended = command(pattern, "-o", tmp_path / "out", "--fail-under", "overall=100")
+    assert ended.exit_code == 2 and "fell short of --fail-under: overall has" in ended.output
+    again = command(pattern, tmp_path / "absent.mcap", "-o", tmp_path / "out")
+    assert again.exit_code == 1 and "2 of 3 bags are finished already" in again.output
+    assert "absent failed: " in again.output and "Report: " in again.output
+
+
+def test_one_bag_keeps_its_own_layout(command, drives, tmp_path):
+    ended = command(drives[0], "-o", tmp_path / "out")
+    assert ended.exit_code == 0 and (tmp_path / "out/result_bag").is_dir() and not (tmp_path / "out/bags").exists()
+
+
+def test_options_that_do_not_go_together_are_refused(command, tmp_path):
+    assert "--labels belongs to one input" in command("a", "b", "--labels", tmp_path).output
+    assert "--bag-cpus belongs to --ray" in command("a", "b", "--bag-cpus", "2").output
