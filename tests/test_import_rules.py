@@ -93,6 +93,15 @@ def test_there_are_no_cycles() -> None:
         visit(module, ())
 
 
+def test_a_vehicle_that_loads_a_network_imports_no_open_clip() -> None:
+    program = (
+        "import sys; from vltseg_core.runtime import Segmenter; Segmenter.load('tiny', device='cpu');"
+        "print([m for m in ('open_clip', 'transformers', 'vltseg_core.training') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]"
+
+
 def test_launch_is_no_package_that_hides_ros_s_own() -> None:
     assert not list((ROOT / "launch").rglob("__init__.py"))
 

@@ -51,6 +51,7 @@ def test_the_wheel_holds_code_weights_and_shared_files(wheel: zipfile.ZipFile) -
         "vltseg_core/weights/tiny.safetensors",
         "vltseg_core/prompts/minilm.safetensors",
         "vltseg_core/prompts/cityscapes.yaml",
+        "vltseg_core/prompts/camvid.yaml",
         "vltseg_core/evaluation/templates/report.html.j2",
         "vltseg_core/analysis/templates/alignment.html.j2",
         "vltseg_core/analysis/domain_words.yaml",

@@ -10,7 +10,7 @@ from pathlib import Path
 from vltseg_core.checkpoints.class_embeddings import PROMPTS_FOLDER, save_class_embeddings
 from vltseg_core.checkpoints.pretrained_files import pretrained_path
 from vltseg_core.errors import ConfigurationError, VltsegError
-from vltseg_core.labels import CITYSCAPES
+from vltseg_core.labels import CITYSCAPES, CLASS_TABLES
 from vltseg_core.model.text_encoder import Prompts, clip_text_encoder, embed_classes, minilm_text_encoder
 
 
@@ -18,13 +18,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("encoder", help="minilm, or an open_clip architecture such as EVA02-L-14")
     parser.add_argument("--pretrained", default="", help="weights file, or an open_clip tag that 'vltseg fetch' has brought")
-    parser.add_argument("--prompts", type=Path, default=PROMPTS_FOLDER / "cityscapes.yaml")
+    parser.add_argument("--classes", choices=CLASS_TABLES, default=CITYSCAPES.name, help="the network's classes")
+    parser.add_argument("--prompts", type=Path, help="YAML file; else the package's own for these classes")
     parser.add_argument("-o", "--output", type=Path, required=True)
     arguments = parser.parse_args()
+    classes = CLASS_TABLES[arguments.classes].names
+    prompts = Prompts.read(arguments.prompts or PROMPTS_FOLDER / f"{arguments.classes}.yaml", classes)
     is_minilm = arguments.encoder == "minilm"
     encode = minilm_text_encoder() if is_minilm else clip_text_encoder(arguments.encoder, weights_file(arguments))
-    prompts = Prompts.read(arguments.prompts, CITYSCAPES.names)
-    embeddings = embed_classes(encode, prompts, CITYSCAPES.names)
+    embeddings = embed_classes(encode, prompts, classes)
     source = "all-MiniLM-L6-v2" if is_minilm else f"{arguments.encoder} {arguments.pretrained}"
     save_class_embeddings(embeddings, arguments.output, source)
     print(f"{arguments.output}: {embeddings.shape[0]} classes, width {embeddings.shape[1]}, from {source}")

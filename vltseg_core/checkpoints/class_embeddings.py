@@ -17,7 +17,12 @@ _KEY = "class_embeddings"
 
 
 def save_class_embeddings(embeddings: Tensor, path: Path, source: str) -> None:
-    """Embeddings float [K, D] to a safetensors file that names the text encoder in its header."""
+    """Embeddings float [K, D] to a safetensors file that names the text encoder in its header.
+
+    Raises CheckpointError where a value is no finite number.
+    """
+    if not bool(embeddings.isfinite().all()):
+        raise CheckpointError(f"class embeddings of '{source}' hold values that are no finite numbers: check its weights")
     save_file({_KEY: embeddings.contiguous()}, path, metadata={"text_encoder": source})
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,14 @@ from vltseg_core.model.image_encoder import ImageEncoder
 IMAGENET = "imagenet"
 _IMAGENET_TOWER = "efficientnet_lite0"
 _OPEN_CLIP_TRUNK = "visual.trunk."
+# timm's conversions take the tensors that they expect, and their shapes, for granted.
+_CONVERSION_ERRORS = (RuntimeError, LookupError, ValueError, AttributeError, TypeError, AssertionError)
 
 
 def load_pretrained_tower(encoder: ImageEncoder, pretrained: str) -> None:
     """Give an image encoder pre-trained weights, in place; position embeddings are resized bicubically to its own grid.
 
+    The resizing has antialiasing, as timm does it.
     pretrained: a file (.safetensors, or .pt, .pth, .bin of plain tensors) in open_clip's, OpenAI's, EVA-CLIP's or timm's
     form; or a tag of open_clip (of timm for towers that are no CLIP's) whose file `vltseg fetch` has brought; or
     "imagenet", for the tower of `tiny`: EfficientNet-Lite0 (Google, Apache-2.0), 75.1 % top-1 on ImageNet-1k, from the
@@ -38,7 +43,12 @@ def load_pretrained_tower(encoder: ImageEncoder, pretrained: str) -> None:
         return
     is_file = Path(pretrained).suffix in (".safetensors", ".pt", ".pth", ".bin")
     path = Path(pretrained) if is_file else pretrained_path(encoder.architecture, pretrained)
-    _load_checked(encoder.trunk, _in_timm_form(_read(path), encoder.trunk), path)
+    state = _read(path)
+    try:
+        converted = _in_timm_form(state, encoder.trunk)
+    except _CONVERSION_ERRORS as error:
+        raise CheckpointError(f"pre-trained weights '{path}' are of another tower: {error}") from error
+    _load_checked(encoder.trunk, converted, path)
 
 
 def _load_imagenet(encoder: ConvImageEncoder, pretrained: str) -> None:
@@ -102,8 +112,13 @@ def _in_timm_form(state: dict[str, Tensor], trunk: Any) -> dict[str, Tensor]:
     return dict(converted)
 
 
+def _blocks(names: Iterable[str]) -> set[str]:
+    """The blocks that tensors belong to: "blocks.3", "stages.1.blocks.0"."""
+    return {found[0] for name in names if (found := re.match(r"(.*\.)?blocks\.\d+(?=\.)", name))}
+
+
 def _load_checked(trunk: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Load what the trunk has; what it lacks (a head, say) is left out, what it misses is an error."""
+    """Load what the trunk has; what it lacks (a head, say) is left out, what it misses is an error, and so are more blocks."""
     expected = trunk.state_dict()
     missing = [name for name in expected if name not in state]
     misfits = [
@@ -111,7 +126,8 @@ def _load_checked(trunk: nn.Module, state: dict[str, Tensor], path: Path) -> Non
         for name, value in expected.items()
         if name in state and state[name].shape != value.shape
     ]
-    problems = [f"missing {name}" for name in missing] + misfits
+    surplus = sorted(_blocks(state) - _blocks(expected))
+    problems = [f"missing {name}" for name in missing] + misfits + [f"unknown {block}" for block in surplus]
     if problems:
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise CheckpointError(f"pre-trained weights '{path}' are of another tower: {'; '.join(problems[:5])}{more}")

@@ -115,4 +115,4 @@ def _attention_mask(mask_logits: Tensor, size: torch.Size) -> Tensor:
     resized = F.interpolate(mask_logits.detach(), size=tuple(size), mode="bilinear", align_corners=False).flatten(2)
     inside = resized >= 0
     inside = torch.where(inside.any(-1, keepdim=True), inside, torch.ones_like(inside))
-    return torch.where(inside, 0.0, torch.finfo(mask_logits.dtype).min).to(mask_logits.dtype)
+    return torch.where(inside, mask_logits.new_zeros(()), torch.finfo(mask_logits.dtype).min)

@@ -64,7 +64,9 @@ class MultiScaleDeformableAttention(nn.Module):
     def forward(self, queries: Tensor, values: Tensor, reference_points: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
         """Queries and values [B, N, C], reference points [N, 2] as (x, y) in 0..1, level sizes (h, w), to [B, N, C].
 
-        At inference large images pass in chunks of tokens: the samples of all would be the network's largest tensor.
+        At inference large images pass in chunks of tokens: the samples of all would be the network's largest tensor. Places
+        are computed and sampled in fp32 whatever the network's dtype: bf16 knows a place to 1/500 of the map's width only,
+        and on a CPU torch samples strided bf16 maps to NaN.
         """
         values = self.value_proj(values).unflatten(-1, (self.num_heads, -1)).permute(0, 2, 3, 1).flatten(0, 1)  # [BM, C/M, N]
         levels = [v.unflatten(-1, size) for v, size in zip(values.split([h * w for h, w in sizes], dim=-1), sizes, strict=True)]
@@ -78,15 +80,16 @@ class MultiScaleDeformableAttention(nn.Module):
     def _attend(self, queries: Tensor, reference_points: Tensor, levels: list[Tensor]) -> Tensor:
         batch_size, num_tokens, _ = queries.shape
         heads, num_levels, points = self.num_heads, self.num_levels, self.num_points
-        offsets = self.sampling_offsets(queries).view(batch_size, num_tokens, heads, num_levels, points, 2)
+        precision = torch.promote_types(queries.dtype, torch.float32)
+        offsets = self.sampling_offsets(queries).view(batch_size, num_tokens, heads, num_levels, points, 2).to(precision)
         weights = self.attention_weights(queries).view(batch_size, num_tokens, heads, num_levels * points).softmax(-1)
         weights = weights.transpose(1, 2).flatten(0, 1).unflatten(-1, (num_levels, points))  # [BM, N, L, P]
         attended = []
         for level, level_map in enumerate(levels):
-            size = queries.new_tensor(level_map.shape[:-3:-1])  # width, height
+            size = offsets.new_tensor(level_map.shape[:-3:-1])  # width, height
             locations = reference_points[:, None, None] + offsets[:, :, :, level] / size  # [B, N, M, P, 2]
             grid = (2 * locations - 1).transpose(1, 2).flatten(0, 1)  # [BM, N, P, 2]
-            sampled = F.grid_sample(level_map, grid, align_corners=False)  # [BM, C/M, N, P]
+            sampled = F.grid_sample(level_map.to(precision), grid, align_corners=False).to(level_map.dtype)  # [BM, C/M, N, P]
             attended.append((sampled * weights[:, None, :, level]).sum(-1))  # [BM, C/M, N]
         return torch.stack(attended).sum(0).view(batch_size, -1, num_tokens).transpose(1, 2)
 
@@ -132,7 +135,7 @@ class DeformablePixelDecoder(nn.Module):
         positions = torch.cat(
             [sine_positions(m).flatten(1).T + self.level_embedding.weight[i] for i, m in enumerate(maps)]
         )  # [N, C]
-        points = torch.cat([_cell_centres(h, w, tokens) for h, w in sizes])
+        points = torch.cat([_cell_centres(h, w, tokens.device) for h, w in sizes])
         for layer in self.layers:
             tokens = layer(tokens, positions, points, sizes)
         memory = tuple(
@@ -144,10 +147,10 @@ class DeformablePixelDecoder(nn.Module):
         return DecodedPixels(self.mask_feature_conv(self.output_conv(merged)), memory)
 
 
-def _cell_centres(height: int, width: int, like: Tensor) -> Tensor:
-    """Centres (x, y) of a grid's cells in 0..1, [height * width, 2]."""
-    rows = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height
-    columns = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / width
+def _cell_centres(height: int, width: int, device: torch.device) -> Tensor:
+    """Centres (x, y) of a grid's cells in 0..1, fp32 [height * width, 2]."""
+    rows = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) / height
+    columns = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) / width
     return torch.stack((columns.repeat(height), rows.repeat_interleave(width)), dim=-1)
 
 

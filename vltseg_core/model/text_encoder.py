@@ -6,6 +6,7 @@ K classes, D embedding width.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,34 +23,55 @@ from vltseg_core.errors import ConfigurationError
 TextEncoder = Callable[[list[str]], Tensor]
 """Sentences to embeddings float [N, D]."""
 
+_PLACE = re.compile(r"\{(?:class)?\}")
+
 
 @dataclass(frozen=True)
 class Prompts:
-    """templates: sentences with {} for the name. names: what each class is called, by class."""
+    """templates: sentences with {} or {class} for the name. names: what each class is called, by class."""
 
     templates: tuple[str, ...]
     names: Mapping[str, tuple[str, ...]]
 
     @classmethod
     def read(cls, path: Path, class_names: Sequence[str]) -> Prompts:
-        """Prompts from YAML; ConfigurationError unless they name exactly these classes."""
+        """Prompts from YAML; ConfigurationError unless they name exactly these classes, each template its place for a name."""
         try:
             fields: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-            prompts = cls(tuple(fields["templates"]), {k: tuple(v) for k, v in fields["names"].items()})
-        except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigurationError(f"prompts '{path}' need the keys templates and names: {error}") from error
-        if set(prompts.names) != set(class_names):
-            differing = ", ".join(sorted(set(prompts.names) ^ set(class_names)))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigurationError(f"prompts '{path}' cannot be read: {error}") from error
+        if not isinstance(fields, dict) or set(fields) != {"templates", "names"} or not isinstance(fields["names"], dict):
+            found = ", ".join(map(str, fields)) if isinstance(fields, dict) else type(fields).__name__
+            raise ConfigurationError(f"prompts '{path}' need the keys templates and names (by class), and no other, not: {found}")
+        templates = _sentences(fields["templates"], f"prompts '{path}': templates")
+        for template in templates:
+            if len(_PLACE.findall(template)) != 1 or set("{}") & set(_PLACE.sub("", template)):
+                raise ConfigurationError(f"prompts '{path}': template '{template}' must hold {{}} or {{class}} exactly once")
+        if set(fields["names"]) != set(class_names):
+            differing = ", ".join(sorted(map(str, set(fields["names"]) ^ set(class_names))))
             raise ConfigurationError(f"prompts '{path}' and the network's classes differ in: {differing}")
-        return prompts
+        return cls(
+            templates, {name: _sentences(v, f"prompts '{path}': names of '{name}'") for name, v in fields["names"].items()}
+        )
+
+    def sentences(self, class_name: str) -> list[str]:
+        """Each of a class's names in each template."""
+        return [name.join(_PLACE.split(template)) for name in self.names[class_name] for template in self.templates]
+
+
+def _sentences(value: Any, what: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(v, str) and v.strip() for v in value):
+        raise ConfigurationError(
+            f"{what} must be a list of texts that are not empty, quoted where YAML reads else, not {value!r}"
+        )
+    return tuple(value)
 
 
 def embed_classes(encode: TextEncoder, prompts: Prompts, class_names: Sequence[str]) -> Tensor:
     """One embedding a class, float [K, D] of length 1: the mean over its names and all templates."""
     rows = []
     for class_name in class_names:
-        sentences = [t.format(name) for name in prompts.names[class_name] for t in prompts.templates]
-        rows.append(F.normalize(encode(sentences), dim=1).mean(0))
+        rows.append(F.normalize(encode(prompts.sentences(class_name)), dim=1).mean(0))
     return F.normalize(torch.stack(rows), dim=1)
 
 
@@ -106,8 +128,10 @@ class LearnedContext(nn.Module):
         self.context = nn.Parameter(start.clone())
 
     def train(self, mode: bool = True) -> LearnedContext:
-        """The frozen tower stays in evaluation mode."""
-        return super().train(False) if mode else super().train(mode)
+        """As for any module; the frozen tower stays in evaluation mode."""
+        super().train(mode)
+        self.transformer.eval()
+        return self
 
     def forward(self) -> Tensor:
         """Class embeddings [K, D] of length 1, with a gradient to the context."""

@@ -34,8 +34,9 @@ class TokenGrid(NamedTuple):
 class VitImageEncoder(nn.Module):
     """A vision transformer, tapped after some of its blocks (VLTSeg, section 3.1; no norm on the tapped maps).
 
-    The absolute position embedding is resized bicubically to the image's own grid and the rotary table built for it,
-    so that any height and width can enter.
+    The absolute position embedding is resized to the image's own grid and the rotary table built for it, so that any
+    height and width can enter. Resized bicubically with antialiasing, as timm does it, when weights are loaded and when an
+    image enters: a grid that grows is plain bicubic's but for rounding, one that shrinks keeps its mean.
 
     Args:
         config: which tower. timm_name: its architecture in timm. embedding_width: D, 0 where it has no joint space.

@@ -20,10 +20,10 @@ from vltseg_core.config import PRESETS, InferenceConfig, PixelTextMatchingConfig
 from vltseg_core.errors import ConfigurationError, DeviceError, InputError
 from vltseg_core.labels import ClassTable
 from vltseg_core.model.folding import fold_for_inference
-from vltseg_core.model.mask_decoder import MaskPrediction
-from vltseg_core.model.semantic_map import semantic_scores
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.runtime.augmentation import PLAIN, InferenceAugmentation, fit_within
+from vltseg_core.runtime.labelling import labelled
+from vltseg_core.runtime.scoring import ClassScores
 from vltseg_core.runtime.segmentation import Segmentation, SegmenterDescription
 from vltseg_core.runtime.sliding_window import SlidingWindow
 from vltseg_core.runtime.weights_path import weights_path
@@ -119,7 +119,8 @@ class Segmenter:
             images: uint8 [H, W, 3] RGB each; sizes may differ. Images of one size enter the network as one batch.
             box: (height, width) in pixels that every image is fitted to first, its ratio kept, in place of `input_size`.
 
-        Raises InputError for an array that is no such image, DeviceError after `close` or when memory runs out.
+        Raises InputError for an array that is no such image; DeviceError after `close`, when memory runs out, or where the
+        precision is too small for the network, whose scores are then no finite numbers.
         """
         if self._network is None:
             raise DeviceError("this segmenter is closed: load a new one")
@@ -145,7 +146,7 @@ class Segmenter:
             similarity = self._matched(image).score_map
             assert similarity is not None  # there is pixel_text
             logits = F.interpolate(similarity.float() / pixel_text.temperature, size=size, mode="bilinear")
-            matches += _labelled(logits.softmax(1))
+            matches += labelled(logits.softmax(1), self._precision)
         return matches
 
     @torch.inference_mode()
@@ -184,15 +185,16 @@ class Segmenter:
         return output
 
     def _segment_batch(self, images: list[NDArray[np.uint8]], box: tuple[int, int] | None) -> list[Segmentation]:
+        assert self._network is not None
+        scores_of = ClassScores(self._network, self._window, self._whole_masks)
         height, width = images[0].shape[:2]
         input_size = fit_within((height, width), box) if box else self._input_size or (height, width)
         try:
             batch = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2)
-            return _labelled(
-                self._augmentation.mean_scores(
-                    batch, input_size, lambda view, size: self._scores(self._prepare(view, size), (height, width))
-                )
+            scores = self._augmentation.mean_scores(
+                batch, input_size, lambda view, size: scores_of(self._prepare(view, size), (height, width))
             )
+            return labelled(scores, self._precision)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
                 f"out of memory on {self._device} for {len(images)} images of {width}x{height}: use a smaller input_size, "
@@ -208,24 +210,6 @@ class Segmenter:
             )
         images = (images - self._mean) / self._std
         return images.to(devices.DTYPES[self._precision], memory_format=torch.channels_last)
-
-    def _scores(self, inputs: Tensor, size: tuple[int, int]) -> Tensor:
-        """Class scores float32 [B, K, H, W] at `size`."""
-        assert self._network is not None
-        network = self._network
-
-        def scores_of(crop: Tensor, crop_size: tuple[int, int]) -> Tensor:
-            mask_logits, class_logits = network(crop).predictions[-1]
-            in_fp32 = MaskPrediction(mask_logits.float(), None if class_logits is None else class_logits.float())
-            return semantic_scores(in_fp32, crop_size, whole_masks=self._whole_masks)
-
-        input_size = (inputs.shape[-2], inputs.shape[-1])
-        if self._window is None or max(input_size) <= self._window.size_px:
-            return scores_of(inputs, size)
-        scores = self._window.merge(inputs, len(self.classes), scores_of)
-        if size == input_size:
-            return scores
-        return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
 
     def warm_up(self, image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE, batch_size: int = 1) -> float:
         """Run twice on grey images (height, width), so that the first real one is not slow; seconds of the last pass."""
@@ -261,16 +245,6 @@ class Segmenter:
         self._network = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def _labelled(scores: Tensor) -> list[Segmentation]:
-    """Class scores [B, K, H, W] as labels and confidence."""
-    best, labels = scores.max(dim=1)  # [B, H, W]
-    # Scores of learned queries need not sum to one; where they sum to less, little was found there at all.
-    confidence = best / scores.sum(dim=1).clamp(min=1.0)
-    confidence_levels = (confidence * 255).round().to(torch.uint8).cpu().numpy()
-    train_ids = labels.to(torch.uint8).cpu().numpy()
-    return [Segmentation(*pair) for pair in zip(train_ids, confidence_levels, strict=True)]
 
 
 def _window(inference: InferenceConfig, window_px: int | None) -> SlidingWindow | None:

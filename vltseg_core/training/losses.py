@@ -38,6 +38,27 @@ def code_cross_entropy(log_probabilities: Tensor, codes: Tensor, weights: Tensor
     return total / mean_over_processes(mass.float()).clamp(min=1e-6)
 
 
+def pixel_text_loss(score_map: Tensor, codes: Tensor, temperature: float) -> Tensor:
+    """Mean cross-entropy of the score map [B, K, h, w] / tau, resized bilinearly to the label codes int64 [B, H, W].
+
+    What `code_cross_entropy` of the resized logits' `code_log_probabilities` would be, at a third of its cost: only pixels
+    whose code stands for several classes look at more than their own class. Source: VLTSeg, section 3.2.
+    """
+    size = (codes.shape[-2], codes.shape[-1])
+    logits = F.interpolate(score_map.float() / temperature, size=size, mode="bilinear", align_corners=False)
+    num_classes = logits.shape[1]
+    is_class = codes < num_classes
+    total = F.cross_entropy(logits, codes.where(is_class, IGNORE), ignore_index=IGNORE, reduction="sum")
+    is_set = ~is_class & (codes != IGNORE)
+    ambiguous = logits.movedim(1, -1)[is_set]  # [N, K]
+    is_member = torch.zeros(len(CODE_MEMBERS), num_classes, dtype=torch.bool)
+    for code, members in enumerate(CODE_MEMBERS[num_classes:], num_classes):
+        is_member[code, list(members)] = True
+    admitted = ambiguous.masked_fill(~is_member.to(codes.device)[codes[is_set]], -torch.inf)
+    total = total + (ambiguous.logsumexp(1) - admitted.logsumexp(1)).sum()
+    return total / mean_over_processes((codes != IGNORE).sum().float()).clamp(min=1e-6)
+
+
 class CodeFrequencies(nn.Module):
     """Running share of each label code among the pixels seen, for weights that let rare classes count.
 

@@ -40,7 +40,12 @@ class Matching(NamedTuple):
 
 
 def segments_of(labels: Tensor, num_classes: int) -> Segments:
-    """One segment a class that occurs in labels int64 [H, W]; values from `num_classes` on say nothing."""
+    """One segment a class that occurs in labels int64 [H, W]; values from `num_classes` on say nothing.
+
+    They are left out of the mask and dice losses. The published head counts them as outside of every mask, which teaches
+    masks to leave out what was merely not annotated; here they may also be codes that stand for several classes, one of
+    which may well be the mask's.
+    """
     counted = labels < num_classes
     classes = labels[counted].unique()
     return Segments(classes, (labels == classes[:, None, None]).float(), counted.float())

@@ -26,7 +26,14 @@ from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.runtime.sliding_window import SlidingWindow
 from vltseg_core.training.activation_checkpointing import checkpoint_activations
 from vltseg_core.training.distributed import sum_over_processes
-from vltseg_core.training.losses import CodeFrequencies, code_cross_entropy, code_log_probabilities, resize_codes, segment_dice
+from vltseg_core.training.losses import (
+    CodeFrequencies,
+    code_cross_entropy,
+    code_log_probabilities,
+    pixel_text_loss,
+    resize_codes,
+    segment_dice,
+)
 from vltseg_core.training.mask2former_loss import Mask2FormerLoss, segments_of
 from vltseg_core.training.optimizer import OptimizerSettings
 from vltseg_core.training.starting_weights import class_embeddings_of, freeze, learned_context_of, load_initial_weights
@@ -39,7 +46,7 @@ class SegmentationTask(pl.LightningModule):
 
     Learned queries: Mask2Former's matching loss on one segment a class; codes that stand for several classes count for
     nothing there. Text queries: the final layer by cross-entropy and dice at half the image's size, the others by
-    cross-entropy at a quarter. Pixel-text matching at the score map's own size.
+    cross-entropy at a quarter. Pixel-text matching at the labels' size.
 
     Args:
         preset: name of the network, see `vltseg_core.config.PRESETS`.
@@ -165,10 +172,7 @@ class SegmentationTask(pl.LightningModule):
         losses = self._query_losses(output, codes, seeds)
         pixel_text = self.network.config.pixel_text
         if output.score_map is not None and pixel_text is not None:
-            logits = output.score_map / pixel_text.temperature
-            codes_embedding = resize_codes(codes, (logits.shape[-2], logits.shape[-1]))
-            ptm = code_cross_entropy(code_log_probabilities(logits), codes_embedding)
-            losses["ptm"] = self.ptm_weight * ptm
+            losses["ptm"] = self.ptm_weight * pixel_text_loss(output.score_map, codes, pixel_text.temperature)
         return losses
 
     def _query_losses(self, output: VltsegOutput, codes: Tensor, seeds: tuple[int, ...] | None) -> dict[str, Tensor]:

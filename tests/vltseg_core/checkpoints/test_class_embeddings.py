@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from vltseg_core.checkpoints.class_embeddings import PROMPTS_FOLDER, load_class_embeddings, save_class_embeddings
 from vltseg_core.config import preset
 from vltseg_core.errors import CheckpointError, ConfigurationError
-from vltseg_core.labels import CITYSCAPES
+from vltseg_core.labels import CITYSCAPES, CLASS_TABLES
 from vltseg_core.model.text_encoder import Prompts, embed_classes
+
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_embeddings_that_come_with_the_package_know_what_is_alike() -> None:
@@ -58,3 +62,58 @@ def test_prompts_must_name_the_network_s_classes(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text("- just a list\n")
     with pytest.raises(ConfigurationError, match="need the keys templates and names"):
         Prompts.read(tmp_path / "p.yaml", CITYSCAPES.names)
+
+
+def test_a_place_for_the_name_may_be_called_class(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("templates: ['a {class}', 'the {} there']\nnames: {car: [car, auto]}\n")
+    prompts = Prompts.read(tmp_path / "p.yaml", ["car"])
+    assert prompts.sentences("car") == ["a car", "the car there", "a auto", "the auto there"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("templates: ['a {}']\nnames: {car: car}", "names of 'car' must be a list of texts"),
+        ("templates: 'a {}'\nnames: {car: [car]}", "templates must be a list of texts"),
+        ("templates: []\nnames: {car: [car]}", r"templates must be a list .*not \[\]"),
+        ("templates: ['a {}']\nnames: {car: []}", r"names of 'car' must be a list .*not \[\]"),
+        ("templates: ['a {}']\nnames: {car: }", "names of 'car' must be a list .*not None"),
+        ("templates: ['a {}']\nnames: {car: [yes]}", r"names of 'car' .*quoted where YAML reads else, not \[True\]"),
+        ("templates: [{a: 1}]\nnames: {car: [car]}", "templates must be a list of texts"),
+        ("templates: ['a photo']\nnames: {car: [car]}", r"'a photo' must hold \{\} or \{class\} exactly once"),
+        ("templates: ['{} by {}']\nnames: {car: [car]}", "exactly once"),
+        ("templates: ['a {name}']\nnames: {car: [car]}", "exactly once"),
+        ("templates: ['a {} {']\nnames: {car: [car]}", "exactly once"),
+        ("templates: ['a {}']\nextra: 3\nnames: {car: [car]}", "no other, not: templates, extra, names"),
+        ("templates: ['a {}']\nnames: [car]", "names .by class., and no other"),
+        ("templates: ['a {}'\n", "cannot be read"),
+    ],
+)
+def test_prompts_that_would_say_something_else_are_refused(text: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(text + "\n")
+    with pytest.raises(ConfigurationError, match=sentence):
+        Prompts.read(tmp_path / "p.yaml", ["car"])
+
+
+def test_embeddings_that_are_no_numbers_are_not_saved(tmp_path: Path) -> None:
+    embeddings = torch.ones(19, 4)
+    embeddings[3, 1] = torch.nan
+    with pytest.raises(CheckpointError, match="of 'a test' hold values that are no finite numbers"):
+        save_class_embeddings(embeddings, tmp_path / "e.safetensors", "a test")
+    assert not (tmp_path / "e.safetensors").exists()
+
+
+@pytest.mark.parametrize("path", [*PROMPTS_FOLDER.glob("*.yaml"), *(ROOT / "training" / "prompts").glob("*.yaml")], ids=str)
+def test_every_file_of_prompts_can_be_read(path: Path) -> None:
+    table = CLASS_TABLES.get(path.stem, CITYSCAPES)
+    prompts = Prompts.read(path, table.names)
+    assert all(prompts.names[name][0] in prompts.sentences(name)[0] for name in table.names)
+
+
+def test_the_command_embeds_the_classes_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = runpy.run_path(str(ROOT / "training" / "embed_classes.py"))
+    monkeypatch.setitem(command["main"].__globals__, "minilm_text_encoder", lambda: lambda s: torch.ones(len(s), 4))
+    output = tmp_path / "e.safetensors"
+    monkeypatch.setattr("sys.argv", ["embed_classes.py", "minilm", "--classes", "camvid", "-o", str(output)])
+    command["main"]()
+    assert load_file(output)["class_embeddings"].shape == (11, 4)

@@ -143,3 +143,26 @@ def test_a_tag_without_its_file_names_the_command_and_the_place(tmp_path: Path, 
         ConfigurationError, match="no pre-trained weights 'openai' of 'deit3_base_patch16_224' on the hub: it has"
     ):
         load_pretrained_tower(small_deit(224), "openai")
+
+
+def test_a_deeper_tower_s_file_is_refused(tmp_path: Path) -> None:
+    deeper = timm.create_model("deit3_base_patch16_224", embed_dim=32, depth=6, num_heads=2)
+    save_file(deeper.state_dict(), tmp_path / "deeper.safetensors")
+    with pytest.raises(CheckpointError, match=r"of another tower: unknown blocks\.4; unknown blocks\.5$"):
+        load_pretrained_tower(small_deit(224), str(tmp_path / "deeper.safetensors"))
+
+
+@pytest.mark.parametrize("kind", ["deit3", "eva02"])
+def test_what_timm_stumbles_over_is_another_tower(kind: str, tmp_path: Path) -> None:
+    """Each of these made timm's conversion raise an error of its own."""
+    state = timm.create_model("deit3_base_patch16_224", embed_dim=32, depth=4, num_heads=2).state_dict()
+    encoder: VitImageEncoder | MobileClipImageEncoder = small_deit(224)
+    if kind == "deit3":
+        state["patch_embed.proj.weight"] = torch.zeros(7)
+    else:
+        overrides = {"embed_dim": 48, "depth": 4, "num_heads": 2}
+        encoder = build_image_encoder(ImageEncoderConfig("vit", "EVA02-B-16", (0, 1, 2, 3), overrides=overrides))
+        state = {"visual.trunk.pos_embed": torch.zeros(3), "visual.trunk.patch_embed.proj.weight": torch.zeros(48, 3, 2)}
+    save_file(state, tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match="are of another tower: "):
+        load_pretrained_tower(encoder, str(tmp_path / "other.safetensors"))

@@ -103,8 +103,22 @@ def test_masking_is_annealed_block_by_block() -> None:
         decoder.anneal(progress)
         seen.append(decoder.mask_probabilities.tolist())
     assert seen[0] == [1, 1, 1] and seen[-1] == [0, 0, 0]
-    assert 0 < seen[1][0] < 1 and seen[1][1:] == [1, 1]
+    assert seen[1] == pytest.approx([0.5**0.9, 1, 1])  # three blocks, so the first one's fall is from 0.2 to 0.4
     assert all(earlier <= later for step in seen for earlier, later in zip(step, step[1:], strict=False))
+
+
+@torch.no_grad()
+def test_with_probability_0_training_masks_nothing() -> None:
+    encoder, decoder = from_reference(reference().state_dict())
+    images = torch.randn(2, 3, 96, 96)
+    unmasked = decoder(encoder, images)[0][-1]
+    decoder.train()
+    masked = decoder(encoder, images)[0][-1]
+    decoder.anneal(1.0)
+    annealed = decoder(encoder, images)[0][-1]
+    assert torch.allclose(annealed.mask_logits, unmasked.mask_logits, atol=1e-4)
+    assert torch.allclose(annealed.class_logits, unmasked.class_logits, atol=1e-4)
+    assert not torch.allclose(masked.mask_logits, unmasked.mask_logits, atol=1e-2)
 
 
 def rotary_network() -> Vltseg:

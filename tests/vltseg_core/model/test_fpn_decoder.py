@@ -54,6 +54,11 @@ def test_it_computes_the_definition(fidelity: Callable[[str, str, float], None])
     assert difference < 1e-5
 
 
+def test_the_score_map_lies_beside_the_map_of_stride_16() -> None:
+    inputs = [conv[0].in_channels for conv in decoder().pyramid.inner_blocks]
+    assert inputs == [8, 12, 16 + 5, 20]
+
+
 def test_the_score_map_enters_and_is_trained_through() -> None:
     score_map = torch.randn(2, 5, 10, 14, requires_grad=True)
     decoder()(maps(), score_map).sum().backward()

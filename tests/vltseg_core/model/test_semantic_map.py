@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The semantic map made band by band is the one made whole."""
+"""The semantic map made band by band is the one made whole, with a fraction of the memory."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch.nn import functional as F
 
+from vltseg_core.config import preset
 from vltseg_core.model import semantic_map
+from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.model.mask_decoder import MaskPrediction
+from vltseg_core.model.peak_memory import PeakMemory
 from vltseg_core.model.semantic_map import semantic_scores
+from vltseg_core.model.vltseg import Vltseg
 
 
 @pytest.mark.parametrize("size", [(90, 160), (61, 47), (24, 32), (10, 12), (1, 1)])
@@ -35,3 +40,43 @@ def test_the_definition_holds_at_a_pixel() -> None:
     classes = prediction.class_logits[0].softmax(-1)[:, :3]
     expected = (classes * prediction.mask_logits[0, :, 3, 6].sigmoid()[:, None]).sum(0)
     assert torch.allclose(scores[0, :, 3, 6], expected, atol=1e-6)
+
+
+def smooth_prediction(size: tuple[int, int]) -> MaskPrediction:
+    """Masks [1, 100, h, w] of a stride-4 map as smooth as real ones, every class the best somewhere."""
+    torch.manual_seed(0)
+    masks = F.interpolate(6 * torch.randn(1, 100, 9, 16), (size[0] // 4, size[1] // 4), mode="bicubic")
+    votes = 6.0 * F.one_hot(torch.arange(100) % 19, 20)[None] + torch.randn(1, 100, 20)
+    return MaskPrediction(masks, votes)
+
+
+def test_bands_give_the_labels_of_the_whole_where_many_classes_compete() -> None:
+    size = (540, 960)
+    prediction = smooth_prediction(size)
+    banded, whole = (semantic_scores(prediction, size, whole_masks=w).argmax(1) for w in (False, True))
+    shares = whole.flatten().bincount(minlength=19) / whole.numel()
+    assert shares.min() > 0.002 and shares.max() < 0.2
+    assert (banded == whole).float().mean() >= 0.999
+
+
+def peak_bytes(prediction_of: Callable[[], MaskPrediction], whole_masks: bool) -> int:
+    with torch.device("meta"), torch.no_grad(), PeakMemory() as memory:
+        semantic_scores(prediction_of(), (1080, 1920), whole_masks=whole_masks)
+    return memory.peak_bytes
+
+
+def test_bands_of_100_masks_at_1080p_take_a_fraction_of_the_memory() -> None:
+    with torch.device("meta"):
+        prediction = MaskPrediction(torch.empty(1, 100, 270, 480), torch.empty(1, 100, 20))
+    banded, whole = (peak_bytes(lambda: prediction, w) for w in (False, True))
+    assert whole > 2 * 100 * 1080 * 1920 * 4  # resized masks, and their sigmoids
+    assert banded < 0.15 * whole
+
+
+def test_a_whole_inference_at_1080p_takes_half_above_the_loaded_network() -> None:
+    with torch.device("meta"):
+        network = Vltseg(preset("eva02_clip_l")).eval()
+        fold_for_inference(network)
+        image = torch.empty(1, 3, 1080, 1920)
+    banded, whole = (peak_bytes(lambda: network(image).predictions[-1], w) for w in (False, True))
+    assert banded <= 0.5 * whole

@@ -41,6 +41,7 @@ def test_context_of_words_is_the_prompt_with_these_words(
     found[:, 0].sum().backward()
     assert context.context.grad is not None and float(context.context.grad.abs().min(dim=1).values.max()) > 0
     assert [name for name, p in context.named_parameters() if p.requires_grad] == ["context"]
+    assert context.train().training and not any(m.training for m in context.transformer.modules())
 
 
 def test_an_ensemble_is_the_mean_over_names_and_templates(tmp_path: Path) -> None:

@@ -232,3 +232,17 @@ def test_a_transformer_takes_images_smaller_than_its_patches(size: tuple[int, in
     image = scene((120, 220))[: size[0], : size[1]]
     first, second = segmenter.segment([image, image])
     assert first.labels.shape == size and np.array_equal(first.labels, second.labels)
+
+
+def test_matching_s_confidence_is_the_softmax_at_the_network_s_temperature(segmenter: Segmenter) -> None:
+    image = scene((96, 160))
+    dense, texts = segmenter.embed(image), segmenter.class_embeddings
+    lengths = np.linalg.norm(dense, axis=0) * np.linalg.norm(texts, axis=1)[:, None, None]
+    exponent = np.einsum("dhw,kd->khw", dense, texts) / lengths / 0.07
+    odds = np.exp(exponent - exponent.max(0))
+    expected = 255 * (odds / odds.sum(0)).max(0)
+    # Four pixels lie around a place's centre, and an even mix of theirs is the place's own, up to what is curved between.
+    found = segmenter.match_text([image])[0].confidence.astype(float)
+    stride = 96 // dense.shape[1]
+    around = sum(found[y::stride, x::stride] for y in (stride // 2 - 1, stride // 2) for x in (stride // 2 - 1, stride // 2)) / 4
+    assert np.abs(around - expected).mean() < 3

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from vltseg_core.data.labelled_images import CODE_MEMBERS, VEHICLE
 from vltseg_core.labels import CITYSCAPES, IGNORE
-from vltseg_core.training.losses import code_cross_entropy, code_log_probabilities, resize_codes, segment_dice
+from vltseg_core.training.losses import code_cross_entropy, code_log_probabilities, pixel_text_loss, resize_codes, segment_dice
 
 CAR, BUS, SKY = (CITYSCAPES.names.index(name) for name in ("car", "bus", "sky"))
 
@@ -68,3 +68,29 @@ def test_ignored_pixels_have_no_gradient() -> None:
 def test_codes_are_resized_by_the_nearest_pixel() -> None:
     codes = torch.tensor([[[1, 1, 22, 22], [1, 1, 22, 22], [255, 255, 3, 3], [255, 255, 3, 3]]])
     assert resize_codes(codes, (2, 2)).tolist() == [[[1, 22], [255, 3]]]
+
+
+def test_pixel_text_matching_is_cross_entropy_at_the_labels_size() -> None:
+    torch.manual_seed(0)
+    similarity = torch.randn(2, 19, 4, 5).clamp(-1, 1).requires_grad_()
+    codes = torch.randint(0, len(CODE_MEMBERS), (2, 32, 40))
+    codes[:, :3] = IGNORE
+    loss = pixel_text_loss(similarity, codes, 0.07)
+    resized = F.interpolate(similarity, (32, 40), mode="bilinear") / 0.07
+    expected = code_cross_entropy(code_log_probabilities(resized), codes)
+    assert torch.allclose(loss, expected, atol=1e-5)
+    gradients = [torch.autograd.grad(value, similarity)[0] for value in (loss, expected)]
+    assert torch.allclose(*gradients, atol=1e-6) and torch.isfinite(gradients[0]).all()
+    plain = codes.where(codes < 19, IGNORE)
+    by_torch = F.cross_entropy(resized, plain, ignore_index=IGNORE)
+    assert torch.allclose(pixel_text_loss(similarity, plain, 0.07), by_torch, atol=1e-5)
+    nothing = pixel_text_loss(similarity, torch.full_like(codes, IGNORE), 0.07)
+    assert nothing.item() == 0 and float(torch.autograd.grad(nothing, similarity)[0].abs().max()) == 0
+
+
+def test_a_thin_thing_counts_by_its_pixels_in_pixel_text_matching() -> None:
+    codes = torch.zeros(1, 32, 32, dtype=torch.long)
+    codes[..., 3] = SKY  # between the centres of the score map's places, which a resized label map would drop
+    similarity = torch.zeros(1, 19, 4, 4, requires_grad=True)
+    pixel_text_loss(similarity, codes, 0.07).backward()
+    assert float(similarity.grad[0, SKY, :, 0].min()) < float(similarity.grad[0, CAR, :, 0].max())

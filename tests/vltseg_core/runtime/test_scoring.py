@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores are made where the published figures were made, and never where they are no numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from vltseg_core.checkpoints import native, published
+from vltseg_core.errors import DeviceError
+from vltseg_core.model.semantic_map import semantic_scores
+from vltseg_core.model.vltseg import Vltseg
+from vltseg_core.runtime import Segmenter
+from vltseg_core.runtime.labelling import labelled
+from vltseg_core.runtime.scoring import ClassScores
+from vltseg_core.runtime.sliding_window import SlidingWindow
+
+SIZE = (150, 210)
+
+
+@pytest.fixture(scope="module")
+def network() -> Vltseg:
+    return published.convert(Path(__file__).parents[2] / "parity" / "mini.pth")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("window", [None, SlidingWindow(112)])
+def test_a_published_network_s_scores_are_made_at_the_input_s_size_and_then_resized(
+    network: Vltseg, window: SlidingWindow | None
+) -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(1, 3, 70, 98)
+    prediction = network(inputs).predictions[-1]
+    expected = F.interpolate(semantic_scores(prediction, (70, 98)), SIZE, mode="bilinear")
+    at_once = semantic_scores(prediction, SIZE)
+    assert torch.allclose(ClassScores(network, window, False)(inputs, SIZE), expected, atol=1e-6)
+    assert not torch.allclose(expected, at_once, atol=1e-3)
+
+
+@torch.no_grad()
+def test_other_networks_masks_are_resized_to_the_image_at_once(network: Vltseg) -> None:
+    config = dataclasses.replace(network.config.image_encoder, partial_patches="resize")
+    ours = Vltseg(dataclasses.replace(network.config, image_encoder=config)).eval()
+    inputs = torch.randn(1, 3, 70, 98)
+    expected = semantic_scores(ours(inputs).predictions[-1], SIZE)
+    assert torch.allclose(ClassScores(ours, None, False)(inputs, SIZE), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(("precision", "advice"), [("fp16", "use fp32 or bf16"), ("bf16", "use fp32"), ("fp32", "another")])
+def test_one_score_that_is_no_number_is_enough_to_refuse(value: float, precision: str, advice: str) -> None:
+    scores = torch.rand(2, 19, 5, 7)
+    assert len(labelled(scores, precision)) == 2
+    scores[1, 3, 2, 2] = value
+    with pytest.raises(DeviceError, match=f"in precision {precision} are no finite numbers: .*{advice}"):
+        labelled(scores, precision)
+
+
+def test_a_network_that_overflows_is_said(tmp_path: Path) -> None:
+    network = native.load(Path(__file__).parents[3] / "vltseg_core" / "weights" / "tiny.safetensors").network
+    network.mask_decoder.output_norm.weight.data.fill_(1e38)
+    native.save(network, tmp_path / "large.safetensors", trained_on="nothing")
+    segmenter = Segmenter.load(tmp_path / "large.safetensors", device="cpu", precision="bf16")
+    with pytest.raises(DeviceError, match="in precision bf16 are no finite numbers: use fp32"):
+        segmenter.segment([np.full((64, 96, 3), 90, np.uint8)])

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the network's input to class scores at an image's size: whole or in windows.
+
+B batch, K classes, h and w pixels of the input, H and W of the image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from vltseg_core.model.mask_decoder import MaskPrediction
+from vltseg_core.model.semantic_map import semantic_scores
+from vltseg_core.model.vltseg import Vltseg
+from vltseg_core.runtime.sliding_window import SlidingWindow
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """window: slides over larger inputs, None for whole ones. whole_masks: see `semantic_scores`."""
+
+    network: Vltseg
+    window: SlidingWindow | None
+    whole_masks: bool
+
+    def __call__(self, inputs: Tensor, size: tuple[int, int]) -> Tensor:
+        """Normalised inputs [B, 3, h, w] to scores float32 [B, K, H, W] at `size`.
+
+        A published network's scores are made at the input's size and then resized, as its published figures were; other
+        networks' masks are resized to `size` at once where there is one window.
+        """
+        input_size = (inputs.shape[-2], inputs.shape[-1])
+        if self.window is not None and max(input_size) > self.window.size_px:
+            scores = self.window.merge(inputs, len(self.network.config.classes), self._of_crop)
+        else:
+            is_published = self.network.config.image_encoder.partial_patches == "drop"
+            scores = self._of_crop(inputs, input_size if is_published else size)
+        if scores.shape[-2:] == size:
+            return scores
+        return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
+
+    def _of_crop(self, crop: Tensor, size: tuple[int, int]) -> Tensor:
+        mask_logits, class_logits = self.network(crop).predictions[-1]
+        in_fp32 = MaskPrediction(mask_logits.float(), None if class_logits is None else class_logits.float())
+        return semantic_scores(in_fp32, size, whole_masks=self.whole_masks)
