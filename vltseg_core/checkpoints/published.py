@@ -62,8 +62,7 @@ def read_published(path: Path) -> dict[str, Tensor]:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except READING_ERRORS as error:  # torch's own sentence advises to run the file's code: not passed on
         raise CheckpointError(
-            f"checkpoint '{path}' cannot be read as plain weights: {_what_it_holds(path)}; download it again from its "
-            "publisher, or save only its state_dict"
+            f"checkpoint '{path}' cannot be read as plain weights: {_what_it_holds(path)} download it again from its publisher"
         ) from error
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, Mapping) or not state or not all(isinstance(k, str) for k in state):
@@ -102,8 +101,8 @@ def _what_it_holds(path: Path) -> str:
     except READING_ERRORS:
         beyond = []
     if beyond:
-        return f"it holds objects that are no tensors ({', '.join(sorted(beyond)[:3])})"
-    return "it is damaged, no torch file, or holds code"
+        return f"it holds objects that are no tensors ({', '.join(sorted(beyond)[:3])}); save its state_dict alone, or"
+    return "it is damaged, no torch file, or holds code;"
 
 
 def convert(path: Path) -> Vltseg:
