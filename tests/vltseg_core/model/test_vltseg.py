@@ -120,7 +120,7 @@ def test_gradients_reach_every_parameter_but_the_text(vit: Vltseg) -> None:
 def test_a_wrong_tower_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="'resnet_of_mine' is no architecture of open_clip or timm"):
         Vltseg(dataclasses.replace(preset("tiny"), image_encoder=ImageEncoderConfig("conv", "resnet_of_mine")))
-    with pytest.raises(ConfigurationError, match="'RN50' is no vision transformer known here: use EVA02-L-14"):
+    with pytest.raises(ConfigurationError, match="'RN50' is no vision transformer known here: use one of EVA02-L-14"):
         Vltseg(dataclasses.replace(preset("eva02_clip_l"), image_encoder=ImageEncoderConfig("vit", "RN50")))
     taps = dataclasses.replace(small_vit().image_encoder, tapped_blocks=(0, 1, 2, 9))
     with pytest.raises(ConfigurationError, match="give 4 block numbers from 0 to 3"):

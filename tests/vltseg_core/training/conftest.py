@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -51,10 +51,15 @@ def write_camvid(root: Path, num_images: int = 5) -> Path:
     return root
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    """So small are the networks that threads only wait for each other."""
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """So small are the networks that threads only wait for each other. What training sets for its process is undone after."""
+    num_threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+    torch.set_float32_matmul_precision(precision)
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")
