@@ -65,7 +65,7 @@ def _panel(stage: Stage, report: AlignmentReport) -> str:
     groups = report.sample.groups
     plane = _plane(stage, groups)
     name = report.settings.before if stage.name == "before" else report.settings.after
-    title = f"{stage.name.capitalize()}: {name}" if len(name) <= 40 else f"{stage.name.capitalize()}: …{name[-38:]}"
+    title = f"{stage.name.capitalize()}: {name}" if len(name) <= 28 else f"{stage.name.capitalize()}: …{name[-26:]}"
     parts = [
         f'<text class="ink title" x="0" y="-12">{escape(title)}</text>',
         f'<text class="muted" x="{_PANEL_PX}" y="-12" text-anchor="end">{100 * plane.explained:.0f} % of the variance</text>',
