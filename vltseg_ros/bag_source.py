@@ -32,12 +32,13 @@ class BagSource:
         self.path = path
         with bags.BagReader(path) as reader:
             chosen = choose_camera(path, reader.topics, topic)
-            truth_topic = reader.entries.get(TRUTH_TOPIC_ENTRY) or find_truth(reader.topics)
-            self.drawn = reader.entries.get("vltseg.drawn") == "true"
+            self.entries = _entries(reader)
+            truth_topic = self.entries.get(TRUTH_TOPIC_ENTRY) or find_truth(reader.topics)
+            self.drawn = self.entries.get("vltseg.drawn") == "true"
             self._truth_topic = truth_topic if truth_topic != chosen.name else None
             own = {camera_info_of(chosen.name), self._truth_topic, bags.CONDITION_TOPIC, bags.SEQUENCE_TOPIC}
             self._companions = {entry.name for entry in reader.topics} & own
-            self.label_space = space_of_entries(_entries(reader))
+            self.label_space = space_of_entries(self.entries)
             self._stop_ns = None if max_seconds is None else reader.start_ns + round(max_seconds * 1e9)
             duration_s = max((reader.end_ns - reader.start_ns) / 1e9, 1e-9)
             self.losses = reader.losses

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -49,6 +49,11 @@ class FrameSource(Protocol):
     """How many frames, where that is known beforehand."""
     frame_rate_hz: float
     """Nominal rate: what a video of the frames should play at."""
+
+    @property
+    def entries(self) -> Mapping[str, str]:
+        """What the metadata of its bag says; empty where it is no bag."""
+        ...
 
     @property
     def losses(self) -> list[str]:

@@ -38,6 +38,11 @@ class _DecodedSource:
     message_type = bag_messages.IMAGE_TYPE
 
     @property
+    def entries(self) -> dict[str, str]:
+        """Pictures have no metadata of a bag."""
+        return {}
+
+    @property
     def losses(self) -> list[str]:
         """What cannot be read here is raised, or logged."""
         return []

@@ -22,8 +22,9 @@ from vltseg_core.prefetch import prefetched
 from vltseg_ros import bag_messages, bags
 from vltseg_ros.answered_frame import AnsweredFrame, save_row
 from vltseg_ros.bag_frames import FRAME_ID
+from vltseg_ros.bag_topics import TRUTH_TOPIC_ENTRY
 from vltseg_ros.frame_source import FrameSource, SourceFrame
-from vltseg_ros.ground_truth import LabelFolder
+from vltseg_ros.ground_truth import SPACE_ENTRIES, LabelFolder
 from vltseg_ros.output_folder import OutputFolder
 from vltseg_ros.recorded_answers import RecordedAnswer, RecordedAnswers
 from vltseg_ros.replay_record import PlayedFrame
@@ -31,6 +32,8 @@ from vltseg_ros.replay_record import PlayedFrame
 OVERLAYS_PER_SECTION = 4
 WHOLE_SEQUENCE = "sequence"
 _OVERLAY_JPEG_QUALITY = 85
+_KEPT_ENTRIES = (TRUTH_TOPIC_ENTRY, *SPACE_ENTRIES, "vltseg.data_set", "vltseg.credit")
+"""What the bag of results must say too, so that it can be evaluated as its source was."""
 
 
 class ReplayEvaluation:
@@ -76,7 +79,8 @@ class ReplayEvaluation:
             VideoWriter(self._folder.video, frame_rate_hz) as video,
             closing(prefetched(self._source.frames())) as frames,
         ):
-            results.describe({"vltseg.drawn": str(self._source.drawn).lower()})
+            told = {key: self._source.entries[key] for key in _KEPT_ENTRIES if key in self._source.entries}
+            results.describe({**told, "vltseg.drawn": str(self._source.drawn).lower()})
             for index, (frame, played) in enumerate(zip(frames, self._played, strict=False)):
                 answer = answers.take(played)
                 for message in self._source.archive(frame):
