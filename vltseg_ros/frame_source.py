@@ -41,6 +41,8 @@ class FrameSource(Protocol):
     """Whether the frames are drawn scenes rather than a camera's pictures."""
     has_truth: bool
     """Whether the source carries ground truth of its own."""
+    truth_topic: str | None
+    """The topic of that ground truth."""
     label_space: LabelSpace
     """What the values of its own ground truth mean."""
     message_type: str

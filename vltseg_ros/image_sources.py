@@ -34,6 +34,7 @@ class _DecodedSource:
 
     drawn = False
     has_truth = False
+    truth_topic: str | None = None
     label_space = CITYSCAPES_TRAIN_IDS
     message_type = bag_messages.IMAGE_TYPE
 

@@ -33,6 +33,7 @@ class FakeSource:
     description, drawn, has_truth, frame_rate_hz = "fake", False, True, 10.0
     message_type = bag_messages.IMAGE_TYPE
     entries: ClassVar = {}
+    truth_topic = "/truth"
     label_space = CITYSCAPES_TRAIN_IDS
 
     def __init__(self, stamps_ns, unreadable=()):
@@ -178,3 +179,25 @@ def test_the_bag_of_results_is_evaluated_as_its_source_was(tmp_path):
     assert first.sections["sequence"].mean_iou == again.sections["sequence"].mean_iou == 0.125
     with bags.BagReader(result_bag) as reader:
         assert {key: reader.entries[key] for key in entries} == entries
+
+
+def test_ground_truth_that_cannot_be_used_is_counted_and_the_rest_judged(tmp_path):
+    car = np.full(SIZE, 13, np.uint8)
+    rgb = bag_messages.image_message(np.zeros((*SIZE, 3), np.uint8), 2 * INTERVAL_NS, "")
+    cut = bag_messages.image_message(car, 3 * INTERVAL_NS, "")[:60]
+    truths = [car, rgb, cut, b"short", np.full(SIZE, 33, np.uint8), np.zeros((8, 8), np.uint8), None]
+    evaluation, _ = evaluate_bag_source(write_bag(tmp_path / "bag", truths), tmp_path / "out")
+    assert evaluation.sections["sequence"].mean_iou == 1.0
+    assert evaluation.sections["sequence"].confusion.num_images == 1
+    unusable, few = evaluation.truth_remarks
+    assert unusable.startswith("4 frames have ground truth that cannot be used, the first is 000001: a label image has encoding")
+    assert few == "5 of 7 answered frames have ground truth."
+
+
+def test_ground_truth_of_other_stamps_is_said(tmp_path):
+    car = bag_messages.image_message(np.full(SIZE, 13, np.uint8), INTERVAL_NS + 1, "")
+    evaluation, _ = evaluate_bag_source(write_bag(tmp_path / "bag", [car, None]), tmp_path / "out")
+    assert evaluation.sections["sequence"].confusion is None
+    assert evaluation.truth_remarks == [
+        "The bag holds ground truth on /ground_truth/labels, but no message has an answered frame's stamp."
+    ]
