@@ -21,6 +21,7 @@ IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 STRING_TYPE = "std_msgs/msg/String"
+LABEL_ENCODINGS = ("mono8", "8UC1")
 _NO_DATA = np.zeros(0, np.uint8)
 
 
@@ -101,7 +102,7 @@ def stamp_of(cdr: bytes) -> int:
 def labels_of(cdr: bytes) -> NDArray[np.uint8]:
     """Labels uint8 [H, W] of a serialised mono8 image; raises InputError for another encoding or too little data."""
     message = deserialise(cdr, IMAGE_TYPE)
-    if message.encoding not in ("mono8", "8UC1"):
+    if message.encoding not in LABEL_ENCODINGS:
         raise InputError(f"a label image has encoding '{message.encoding}', expected mono8")
     height, width, step = message.height, message.width, message.step
     if step < width or message.data.size < height * step:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +14,20 @@ from numpy.typing import NDArray
 
 from vltseg_core.errors import InputError
 from vltseg_ros import bag_messages, bags
+from vltseg_ros.bag_companions import Companions
 from vltseg_ros.bag_topics import TRUTH_TOPIC_ENTRY, camera_info_of, choose_camera, find_truth
 from vltseg_ros.frame_source import SourceFrame
 from vltseg_ros.ground_truth import space_of_entries
 from vltseg_ros.serialised_images import rgb_of
+
+_NUM_TRIED = 10
 
 
 class BagSource:
     """One image topic of a bag, paced by the bag's times, with the headers' stamps; an `FrameSource`.
 
     topic: None takes the only camera's; ground truth, masks and depth do not count as one.
-    max_seconds: only so much from the bag's start; None for all of it.
+    max_seconds: only so much from the first image on; None for all of it.
     Raises InputError where there is no image topic, no message on it, or more than one camera and none was chosen.
     A bag that this package made brings conditions (as sections), sequences and ground truth along.
     losses: what could not be read of a damaged bag, all of it when the frames have been read.
@@ -31,21 +36,37 @@ class BagSource:
     def __init__(self, path: Path, topic: str | None = None, max_seconds: float | None = None) -> None:
         self.path = path
         with bags.BagReader(path) as reader:
-            chosen = choose_camera(path, reader.topics, topic)
-            truth_topic = reader.entries.get(TRUTH_TOPIC_ENTRY) or find_truth(reader.topics)
-            self.drawn = reader.entries.get("vltseg.drawn") == "true"
-            self._truth_topic = truth_topic if truth_topic != chosen.name else None
-            own = {camera_info_of(chosen.name), self._truth_topic, bags.CONDITION_TOPIC, bags.SEQUENCE_TOPIC}
-            self._companions = {entry.name for entry in reader.topics} & own
-            self.label_space = space_of_entries(_entries(reader))
-            self._stop_ns = None if max_seconds is None else reader.start_ns + round(max_seconds * 1e9)
+            self.entries = _entries(reader)
+            told = self.entries.get(TRUTH_TOPIC_ENTRY)
+            cameras = [entry for entry in reader.topics if entry.name != told or entry.name == topic]
+            chosen = choose_camera(path, cameras, topic)
+            self.drawn = self.entries.get("vltseg.drawn") == "true"
+            named = find_truth([entry for entry in reader.topics if entry != chosen])
+            self._remarks = []
+            if told is None and named is not None and not _holds_labels(reader, named):
+                self._remarks.append(f"{named} is named like ground truth, but does not hold labels (mono8), and was left out")
+                named = None
+            wanted = {
+                camera_info_of(chosen.name): bag_messages.CAMERA_INFO_TYPE,
+                bags.CONDITION_TOPIC: bag_messages.STRING_TYPE,
+                bags.SEQUENCE_TOPIC: bag_messages.STRING_TYPE,
+                told or named: bag_messages.IMAGE_TYPE,
+            }
+            self._companions = {entry.name for entry in reader.topics if wanted.get(entry.name) == entry.message_type}
+            self._companions.discard(chosen.name)
+            self.truth_topic = next((name for name in self._companions if name == (told or named)), None)
+            self.label_space = space_of_entries(self.entries)
+            self._stop_ns = None
+            if max_seconds is not None:
+                first = next(reader.messages([chosen.name]), None)
+                self._stop_ns = (first.time_ns if first is not None else reader.start_ns) + round(max_seconds * 1e9)
             duration_s = max((reader.end_ns - reader.start_ns) / 1e9, 1e-9)
-            self.losses = reader.losses
+            self.losses = [*reader.losses, *self._remarks]
         self.topic, self.message_type = chosen.name, chosen.message_type
         self.frame_rate_hz = max(chosen.num_messages - 1, 1) / duration_s
         played_s = duration_s if max_seconds is None else min(max_seconds, duration_s)
         self.num_frames: int | None = min(chosen.num_messages, round(self.frame_rate_hz * played_s) + 1)
-        self.has_truth = self._truth_topic in self._companions
+        self.has_truth = self.truth_topic is not None
         kind = "drawn driving scenes" if self.drawn else f"topic {self.topic}"
         self.description = f"{kind} of the bag {path}"
 
@@ -56,26 +77,31 @@ class BagSource:
         """
         section, sequence, count = "", "", 0
         pending: SourceFrame | None = None
-        waiting: list[bags.BagMessage] = []
+        companions = Companions()
         with bags.BagReader(self.path) as reader:
             for message in reader.messages(self._companions | {self.topic}, self._stop_ns):
                 if message.topic == self.topic:
-                    if pending is not None:
-                        frame, waiting = _with_companions(pending, waiting)
-                        yield frame
-                    stamp_ns = bag_messages.stamp_of(message.cdr)
                     name = f"{count:06d}"
-                    pending = SourceFrame(name, section, stamp_ns, message.time_ns, message.cdr, sequence=sequence)
                     count += 1
+                    stamp_ns = companions.stamp_of(message)
+                    if stamp_ns is None:
+                        continue
+                    frame = SourceFrame(name, section, stamp_ns, message.time_ns, message.cdr, sequence=sequence)
+                    if pending is not None:
+                        yield companions.join(pending, frame)
+                    pending = frame
                 else:
-                    waiting.append(message)
+                    companions.add(message)
                     if message.topic == bags.CONDITION_TOPIC:
                         section = _text(message) or section
                     elif message.topic == bags.SEQUENCE_TOPIC:
                         sequence = _text(message) or sequence
-            self.losses = reader.losses
-        if pending is not None:
-            yield _with_companions(pending, waiting)[0]
+            last = companions.join(pending, None) if pending is not None else None
+            self.losses = [*reader.losses, *companions.losses, *self._remarks]
+        if last is None:
+            why = f" ({self.losses[0]})" if self.losses else ""
+            raise InputError(f"no image on {self.topic} of the bag '{self.path}' can be read{why}: record the bag anew")
+        yield last
 
     def picture(self, frame: SourceFrame) -> NDArray[np.uint8]:
         """The frame's pixels, uint8 [H, W, 3] RGB."""
@@ -89,20 +115,17 @@ class BagSource:
     def truth(self, frame: SourceFrame) -> NDArray[np.uint8] | None:
         """Labels uint8 [H, W] of the same stamp in `label_space`, or None where the bag holds none."""
         for companion in frame.companions:
-            if companion.topic == self._truth_topic and _stamp_or_time(companion) == frame.stamp_ns:
+            if companion.topic == self.truth_topic and bag_messages.stamp_of(companion.cdr) == frame.stamp_ns:
                 return bag_messages.labels_of(companion.cdr)
         return None
 
 
-def _with_companions(frame: SourceFrame, waiting: list[bags.BagMessage]) -> tuple[SourceFrame, list[bags.BagMessage]]:
-    own = tuple(message for message in waiting if _stamp_or_time(message) <= frame.stamp_ns)
-    later = [message for message in waiting if _stamp_or_time(message) > frame.stamp_ns]
-    return frame._replace(companions=own), later
-
-
-def _stamp_or_time(message: bags.BagMessage) -> int:
-    headerless = message.message_type == bag_messages.STRING_TYPE
-    return message.time_ns if headerless else bag_messages.stamp_of(message.cdr)
+def _holds_labels(reader: bags.BagReader, topic: str) -> bool:
+    """Whether the first message on the topic that can be read is an image of one byte a pixel."""
+    for message in islice(reader.messages([topic]), _NUM_TRIED):
+        with suppress(InputError):
+            return bag_messages.deserialise(message.cdr, bag_messages.IMAGE_TYPE).encoding in bag_messages.LABEL_ENCODINGS
+    return False
 
 
 def _entries(reader: bags.BagReader) -> dict[str, str]:

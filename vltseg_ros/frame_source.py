@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -41,6 +41,8 @@ class FrameSource(Protocol):
     """Whether the frames are drawn scenes rather than a camera's pictures."""
     has_truth: bool
     """Whether the source carries ground truth of its own."""
+    truth_topic: str | None
+    """The topic of that ground truth."""
     label_space: LabelSpace
     """What the values of its own ground truth mean."""
     message_type: str
@@ -49,6 +51,11 @@ class FrameSource(Protocol):
     """How many frames, where that is known beforehand."""
     frame_rate_hz: float
     """Nominal rate: what a video of the frames should play at."""
+
+    @property
+    def entries(self) -> Mapping[str, str]:
+        """What the metadata of its bag says; empty where it is no bag."""
+        ...
 
     @property
     def losses(self) -> list[str]:

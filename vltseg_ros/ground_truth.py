@@ -39,6 +39,8 @@ LABEL_SPACES = {space.name: space for space in (CITYSCAPES_TRAIN_IDS, CAMVID_IDS
 _ENTRY = "vltseg.label_space"
 _CLASSES_ENTRY = _ENTRY + ".classes"
 _LOOKUP_ENTRY = _ENTRY + ".from_cityscapes"
+SPACE_ENTRIES = (_ENTRY, _CLASSES_ENTRY, _LOOKUP_ENTRY)
+"""The metadata's keys for a label space."""
 _GREY = (160, 160, 160)
 
 

@@ -34,8 +34,14 @@ class _DecodedSource:
 
     drawn = False
     has_truth = False
+    truth_topic: str | None = None
     label_space = CITYSCAPES_TRAIN_IDS
     message_type = bag_messages.IMAGE_TYPE
+
+    @property
+    def entries(self) -> dict[str, str]:
+        """Pictures have no metadata of a bag."""
+        return {}
 
     @property
     def losses(self) -> list[str]:

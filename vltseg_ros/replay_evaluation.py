@@ -22,8 +22,9 @@ from vltseg_core.prefetch import prefetched
 from vltseg_ros import bag_messages, bags
 from vltseg_ros.answered_frame import AnsweredFrame, save_row
 from vltseg_ros.bag_frames import FRAME_ID
+from vltseg_ros.bag_topics import TRUTH_TOPIC_ENTRY
 from vltseg_ros.frame_source import FrameSource, SourceFrame
-from vltseg_ros.ground_truth import LabelFolder
+from vltseg_ros.ground_truth import SPACE_ENTRIES, LabelFolder
 from vltseg_ros.output_folder import OutputFolder
 from vltseg_ros.recorded_answers import RecordedAnswer, RecordedAnswers
 from vltseg_ros.replay_record import PlayedFrame
@@ -31,6 +32,8 @@ from vltseg_ros.replay_record import PlayedFrame
 OVERLAYS_PER_SECTION = 4
 WHOLE_SEQUENCE = "sequence"
 _OVERLAY_JPEG_QUALITY = 85
+_KEPT_ENTRIES = (TRUTH_TOPIC_ENTRY, *SPACE_ENTRIES, "vltseg.data_set", "vltseg.credit")
+"""What the bag of results must say too, so that it can be evaluated as its source was."""
 
 
 class ReplayEvaluation:
@@ -58,6 +61,25 @@ class ReplayEvaluation:
         self._truth_folder = truth_folder
         self._kept, self._shown = _chosen_frames(played)
         self._newest_overlay: NDArray[np.uint8] | None = None
+        self._num_answered = self._num_judged = 0
+        self._unusable_truths: list[str] = []
+
+    @property
+    def truth_remarks(self) -> list[str]:
+        """Sentences on ground truth that is there and was not used, and on frames that have none."""
+        if self._truth_folder is None and self._source.truth_topic is None:
+            return []
+        remarks = []
+        if self._unusable_truths:
+            count = len(self._unusable_truths)
+            remarks.append(f"{count} frames have ground truth that cannot be used, the first is {self._unusable_truths[0]}.")
+        num_found = self._num_judged + len(self._unusable_truths)
+        if num_found == 0 and self._truth_folder is None:
+            topic = self._source.truth_topic
+            remarks.append(f"The bag holds ground truth on {topic}, but no message has an answered frame's stamp.")
+        elif num_found < self._num_answered:
+            remarks.append(f"{num_found} of {self._num_answered} answered frames have ground truth.")
+        return remarks
 
     def run(
         self,
@@ -76,7 +98,8 @@ class ReplayEvaluation:
             VideoWriter(self._folder.video, frame_rate_hz) as video,
             closing(prefetched(self._source.frames())) as frames,
         ):
-            results.describe({"vltseg.drawn": str(self._source.drawn).lower()})
+            told = {key: self._source.entries[key] for key in _KEPT_ENTRIES if key in self._source.entries}
+            results.describe({**told, "vltseg.drawn": str(self._source.drawn).lower()})
             for index, (frame, played) in enumerate(zip(frames, self._played, strict=False)):
                 answer = answers.take(played)
                 for message in self._source.archive(frame):
@@ -113,11 +136,7 @@ class ReplayEvaluation:
         image = self._source.picture(frame)
         labels = bag_messages.labels_of(answer.mask.cdr)
         _require_same_size(image, labels)
-        truth = self._truth(frame)
-        confusion = None
-        if truth is not None:
-            confusion = ConfusionMatrix(len(self.space.classes))
-            confusion.add(self.space.from_cityscapes[labels], truth)
+        truth, confusion = self._judged(frame, labels)
         return AnsweredFrame(
             index=index,
             frame=frame,
@@ -146,6 +165,21 @@ class ReplayEvaluation:
     def _caption(self, played: PlayedFrame) -> str:
         time_s = (played.time_ns - self._played[0].time_ns) / 1e9
         return f"{section_name(played)}, {time_s:.2f} s"
+
+    def _judged(self, frame: SourceFrame, labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8] | None, ConfusionMatrix | None]:
+        """The frame's ground truth and the comparison with it; None (noted) for one that cannot be used."""
+        self._num_answered += 1
+        confusion = ConfusionMatrix(len(self.space.classes))
+        try:
+            truth = self._truth(frame)
+            if truth is None:
+                return None, None
+            confusion.add(self.space.from_cityscapes[labels], truth)
+        except InputError as error:
+            self._unusable_truths.append(f"{frame.name}: {error}")
+            return None, None
+        self._num_judged += 1
+        return truth, confusion
 
     def _truth(self, frame: SourceFrame) -> NDArray[np.uint8] | None:
         if self._truth_folder is not None:

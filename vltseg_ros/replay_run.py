@@ -177,5 +177,6 @@ def _remarks(source: FrameSource, record: ReplayRecord, evaluation: ReplayEvalua
     if evaluation.unreadable:
         count = len(evaluation.unreadable)
         remarks.append(f"{count} frames cannot be read and got no mask, the first is {evaluation.unreadable[0]}")
+    remarks += evaluation.truth_remarks
     remarks += [f"Lost from the input: {loss}." for loss in source.losses]
     return tuple(remarks)

@@ -125,13 +125,18 @@ def test_the_best_and_the_worst_frames_are_kept_as_pictures(lossless, offline):
 def test_pixels_under_the_threshold_are_255_and_count_as_missed(bag, offline, tmp_path):
     outcome = run(bag, tmp_path / "out", node_command=SEGMENTATION_NODE, min_confidence=0.6)
     masks = messages_of(outcome.folder.result_bag, bags.LABELS_TOPIC)
-    num_kept = 0
+    num_kept = num_annotated = 0
     for stamp_ns, (labels, confidence, truth) in offline.items():
         expected = np.where(confidence < 0.6 * 255, 255, labels)
         np.testing.assert_array_equal(masks[stamp_ns], expected)
+        num_annotated += np.count_nonzero(truth != 255)
         num_kept += np.count_nonzero((expected != 255) & (truth != 255))
     assert outcome.result.total.calibration.num_pixels.sum() == num_kept
     assert outcome.result.total.calibration.num_pixels[:153].sum() == 0
+    assert 0 < num_kept < num_annotated
+    assert outcome.result.total.calibration.coverage_curve()[0].coverage == num_kept / num_annotated
+    assert "ECE is over the pixels kept at min_confidence 0.6 alone." in outcome.folder.tables.read_text()
+    assert "kept at min_confidence 0.6 alone" in outcome.folder.report.read_text()
 
 
 def test_frames_that_the_node_rejects_are_counted_and_nothing_waits_for_them(bag, tmp_path):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import av
 import numpy as np
@@ -13,8 +14,10 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 from vltseg_core.errors import InputError
 from vltseg_ros import bag_messages, bags
+from vltseg_ros.bag_source import BagSource
+from vltseg_ros.bag_topics import TRUTH_TOPIC_ENTRY
 from vltseg_ros.frame_source import SourceFrame
-from vltseg_ros.ground_truth import CITYSCAPES_TRAIN_IDS
+from vltseg_ros.ground_truth import CITYSCAPES_TRAIN_IDS, space_entries
 from vltseg_ros.output_folder import OutputFolder
 from vltseg_ros.replay_evaluation import ReplayEvaluation
 from vltseg_ros.replay_record import PlayedFrame
@@ -29,6 +32,8 @@ class FakeSource:
 
     description, drawn, has_truth, frame_rate_hz = "fake", False, True, 10.0
     message_type = bag_messages.IMAGE_TYPE
+    entries: ClassVar = {}
+    truth_topic = "/truth"
     label_space = CITYSCAPES_TRAIN_IDS
 
     def __init__(self, stamps_ns, unreadable=()):
@@ -125,3 +130,74 @@ def test_a_few_overlays_a_section_are_kept_spread_over_it(evaluate):
     )
     assert [row.caption for row in evaluation.pictures] == ["fog, 1.20 s", "so far/so, 3.20 s"]
     assert [panel.name for panel in evaluation.pictures[0].panels] == ["camera image", "labels over it", "ground truth"]
+
+
+def write_bag(path, truths, entries=None, topic=bags.GROUND_TRUTH_TOPIC):
+    """A bag of black images; each truth is labels [H, W], a serialised message, or None."""
+    with bags.BagWriter(path) as writer:
+        writer.describe(entries or {})
+        for index, truth in enumerate(truths):
+            stamp_ns = (index + 1) * INTERVAL_NS
+            if truth is not None:
+                cdr = truth if isinstance(truth, bytes) else bag_messages.image_message(truth, stamp_ns, "")
+                writer.write(topic, bag_messages.IMAGE_TYPE, stamp_ns, cdr)
+            image = bag_messages.image_message(np.zeros((*SIZE, 3), np.uint8), stamp_ns, "")
+            writer.write(bags.IMAGE_TOPIC, bag_messages.IMAGE_TYPE, stamp_ns, image)
+    return path
+
+
+def evaluate_bag_source(path, output, label=13):
+    """The evaluation of a bag whose every mask is `label` everywhere."""
+    source = BagSource(path)
+    frames = list(source.frames())
+    with OutputFolder(output) as folder:
+        with bags.BagWriter(folder.recording) as recording:
+            for frame in frames:
+                cdr = bag_messages.image_message(np.full(SIZE, label, np.uint8), frame.stamp_ns, "")
+                recording.write(bags.LABELS_TOPIC, bag_messages.IMAGE_TYPE, frame.time_ns + 1000, cdr)
+        played = [PlayedFrame(f.name, f.section, f.stamp_ns, f.time_ns, i / 10, 5.0) for i, f in enumerate(frames)]
+        evaluation = ReplayEvaluation(folder, source, played)
+        evaluation.run()
+        return evaluation, folder.result_bag
+
+
+def test_the_bag_of_results_is_evaluated_as_its_source_was(tmp_path):
+    lookup = np.full(256, 255, np.uint8)
+    lookup[:19] = 0
+    lookup[13] = 1  # its cars
+    entries = {
+        TRUTH_TOPIC_ENTRY: "/roof/labels",
+        "vltseg.credit": "me",
+        "vltseg.data_set": "ours",
+        **space_entries("ours", ("ground", "vehicle"), lookup),
+    }
+    truth = np.zeros(SIZE, np.uint8)
+    truth[:8] = 1
+    bag = write_bag(tmp_path / "bag", [truth, truth], entries, "/roof/labels")
+    first, result_bag = evaluate_bag_source(bag, tmp_path / "first")
+    again, _ = evaluate_bag_source(result_bag, tmp_path / "again")
+    assert first.sections["sequence"].mean_iou == again.sections["sequence"].mean_iou == 0.125
+    with bags.BagReader(result_bag) as reader:
+        assert {key: reader.entries[key] for key in entries} == entries
+
+
+def test_ground_truth_that_cannot_be_used_is_counted_and_the_rest_judged(tmp_path):
+    car = np.full(SIZE, 13, np.uint8)
+    rgb = bag_messages.image_message(np.zeros((*SIZE, 3), np.uint8), 2 * INTERVAL_NS, "")
+    cut = bag_messages.image_message(car, 3 * INTERVAL_NS, "")[:60]
+    truths = [car, rgb, cut, b"short", np.full(SIZE, 33, np.uint8), np.zeros((8, 8), np.uint8), None]
+    evaluation, _ = evaluate_bag_source(write_bag(tmp_path / "bag", truths), tmp_path / "out")
+    assert evaluation.sections["sequence"].mean_iou == 1.0
+    assert evaluation.sections["sequence"].confusion.num_images == 1
+    unusable, few = evaluation.truth_remarks
+    assert unusable.startswith("4 frames have ground truth that cannot be used, the first is 000001: a label image has encoding")
+    assert few == "5 of 7 answered frames have ground truth."
+
+
+def test_ground_truth_of_other_stamps_is_said(tmp_path):
+    car = bag_messages.image_message(np.full(SIZE, 13, np.uint8), INTERVAL_NS + 1, "")
+    evaluation, _ = evaluate_bag_source(write_bag(tmp_path / "bag", [car, None]), tmp_path / "out")
+    assert evaluation.sections["sequence"].confusion is None
+    assert evaluation.truth_remarks == [
+        "The bag holds ground truth on /ground_truth/labels, but no message has an answered frame's stamp."
+    ]

@@ -138,6 +138,8 @@ def _remarks(before: BagResult, after: BagResult) -> Iterator[str]:
         yield "The runs were made on different machines or systems: latencies compare those too."
     if before.has_truth != after.has_truth:
         yield "Only one of the runs has ground truth: IoU and calibration cannot be compared."
+    if before.min_confidence != after.min_confidence:
+        yield "The runs kept different pixels (min_confidence): the calibration error (ECE), over those kept, is not compared."
     own, other = before.total.confusion, after.total.confusion
     if own is not None and other is not None and not np.array_equal(own.counts.sum(axis=1), other.counts.sum(axis=1)):
         yield "The runs were judged on different frames, since not both answered every one: IoU may change by that too."
@@ -240,9 +242,10 @@ def _share(of_frames: Callable[[ResultGroup], NDArray[np.bool_]]) -> FrameFigure
 def _steadiness(before: BagResult, after: BagResult) -> dict[str, Change]:
     groups = before.conditions, after.conditions
     changes = {}
-    values = [run.total.calibration.expected_error() for run in (before, after)]
-    drawn, spread = paired_resamples.draw_drives(*groups, _errors)
-    changes["calibration error (ECE)"] = change_of(values[0], values[1], drawn, spread, more_is_better=False)
+    if before.min_confidence == after.min_confidence:
+        values = [run.total.calibration.expected_error() for run in (before, after)]
+        drawn, spread = paired_resamples.draw_drives(*groups, _errors)
+        changes["calibration error (ECE)"] = change_of(values[0], values[1], drawn, spread, more_is_better=False)
     values = [run.total.flicker.share for run in (before, after)]
     drawn, spread = paired_resamples.draw_drives(*groups, _flicker)
     changes["flicker"] = change_of(values[0], values[1], drawn, spread, more_is_better=False)

@@ -29,7 +29,7 @@ def render_markdown(result: BagResult) -> str:
         parts += _section("Sequences", _sequences(result))
     parts += _section("In time", _timing(groups))
     if result.total.calibration.has_pixels:
-        parts += _section("Confidence", _confidence(groups))
+        parts += _section("Confidence", _confidence(result, groups))
     named = [("network", *entry) for entry in result.network] + [("machine", *entry) for entry in result.machine]
     parts += _section("Run", _table(["", "", ""], named))
     return "\n".join(parts) + "\n"
@@ -71,7 +71,7 @@ def _timing(groups: Sequence[ResultGroup]) -> list[str]:
     return [*table, "", "Late: answered after the camera's next frame. Within: of all frames in."]
 
 
-def _confidence(groups: Sequence[ResultGroup]) -> list[str]:
+def _confidence(result: BagResult, groups: Sequence[ResultGroup]) -> list[str]:
     rows = []
     for group in groups:
         curve = group.calibration.coverage_curve()
@@ -79,7 +79,10 @@ def _confidence(groups: Sequence[ResultGroup]) -> list[str]:
         cells = [f"{_percent(point.accuracy)} of {_percent(point.coverage)}" for point in points]
         rows.append((group.name, _percent(group.calibration.expected_error(), 2), *(cells or [_NOTHING] * len(_MIN_CONFIDENCES))))
     header = ["", "ECE %", *(f"from {threshold:g} on" for threshold in _MIN_CONFIDENCES)]
-    return [*_table(header, rows), "", "Right % of the pixels kept %, where pixels under that confidence are dropped."]
+    words = ["Right % of the pixels kept, and these in % of all annotated ones, where pixels under that confidence are dropped."]
+    if result.min_confidence > 0:
+        words.append(f"ECE is over the pixels kept at min_confidence {result.min_confidence:g} alone.")
+    return [*_table(header, rows), "", " ".join(words)]
 
 
 def _with_interval(mean_iou: MeanIou) -> tuple[str, str]:

@@ -31,8 +31,8 @@ class ReliabilityBin(NamedTuple):
 class CoveragePoint(NamedTuple):
     """What is left when pixels under a threshold become 255.
 
-    min_confidence: the threshold, 0..1. coverage: share of pixels that keep their label. accuracy: share of those whose
-    label is right; NaN where none is left.
+    min_confidence: the threshold, 0..1. coverage: share of all annotated pixels that keep their label. accuracy: share of
+    those whose label is right; NaN where none is left.
     """
 
     min_confidence: float
@@ -41,11 +41,16 @@ class CoveragePoint(NamedTuple):
 
 
 class Calibration:
-    """Annotated pixels and the right ones among them by confidence; num_pixels, num_right: int64 [256]."""
+    """Annotated pixels with a label and the right ones among them by confidence; num_pixels, num_right: int64 [256].
+
+    num_left_out: annotated pixels that the node gave no label. The calibration error says nothing of them; they count as
+    not covered.
+    """
 
     def __init__(self) -> None:
         self.num_pixels: NDArray[np.int64] = np.zeros(NUM_LEVELS, np.int64)
         self.num_right: NDArray[np.int64] = np.zeros(NUM_LEVELS, np.int64)
+        self.num_left_out = 0
 
     def add(self, predicted: NDArray[np.uint8], truth: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> None:
         """Count one image, uint8 [H, W] each; a pixel whose truth is `IGNORE` counts for nothing.
@@ -64,6 +69,7 @@ class Calibration:
         """Add another's counts."""
         self.num_pixels += other.num_pixels
         self.num_right += other.num_right
+        self.num_left_out += other.num_left_out
 
     @property
     def has_pixels(self) -> bool:
@@ -82,7 +88,7 @@ class Calibration:
         return float(expected_errors(self.num_pixels, self.num_right))
 
     def coverage_curve(self) -> list[CoveragePoint]:
-        """One point for each level as the threshold, from 0 (all pixels) up; empty where nothing was counted."""
+        """One point for each level as the threshold, from 0 (every pixel with a label) up; empty where nothing was counted."""
         if not self.has_pixels:
             return []
         kept = np.cumsum(self.num_pixels[::-1])[::-1]
@@ -90,7 +96,7 @@ class Calibration:
         with np.errstate(invalid="ignore"):
             accuracy = right / kept
         thresholds = np.arange(NUM_LEVELS) / (NUM_LEVELS - 1)
-        coverage = kept / kept[0]
+        coverage = kept / (kept[0] + self.num_left_out)
         return [CoveragePoint(*map(float, point)) for point in zip(thresholds, coverage, accuracy, strict=True)]
 
 

@@ -60,6 +60,17 @@ class SequenceResult:
         self.blocks[-1].merge(frame)
 
     @property
+    def num_left_out(self) -> int:
+        """Annotated pixels that the node gave no label, in frames with a confidence.
+
+        They are what the calibration lacks of the annotated pixels; where it lacks whole frames, whose confidence never
+        came, no more than were compared without a class.
+        """
+        num_annotated = sum(int(block.counts.sum()) for block in self.blocks)
+        num_unclassed = sum(int(block.counts[:, -1].sum()) for block in self.blocks)
+        return max(min(num_annotated - int(self.calibration.num_pixels.sum()), num_unclassed), 0)
+
+    @property
     def confusion(self) -> ConfusionMatrix | None:
         """Over all evaluated frames; None without ground truth."""
         return _merged(self.blocks)
@@ -127,10 +138,11 @@ class ResultGroup:
 
     @property
     def calibration(self) -> Calibration:
-        """Over all annotated pixels that came with a confidence."""
+        """Over all annotated pixels that came with a confidence; those left without a label are counted apart."""
         total = Calibration()
         for sequence in self.sequences:
             total.merge(sequence.calibration)
+            total.num_left_out += sequence.num_left_out
         return total
 
     @property

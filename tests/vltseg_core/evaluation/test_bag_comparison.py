@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -149,6 +150,13 @@ def test_a_faster_replay_is_the_same_bag_and_is_said():
         ("checkpoint", "tiny", "large"),
     ]
     assert "different paces" in comparison.remarks[0]
+
+
+def test_calibration_over_different_pixels_is_not_compared():
+    assert "calibration error (ECE)" in compare_bags(rich_bag(), rich_bag()).steadiness
+    comparison = compare_bags(rich_bag(), replace(rich_bag(), min_confidence=0.5))
+    assert list(comparison.steadiness) == ["flicker"]
+    assert "The runs kept different pixels (min_confidence)" in comparison.remarks[0]
 
 
 def test_without_truth_times_are_compared():

@@ -57,6 +57,15 @@ def test_pixels_without_a_truth_count_for_nothing():
     assert calibration.num_pixels.sum() == 1 and calibration.expected_error() == 0
 
 
+def test_coverage_is_of_all_annotated_pixels_and_the_error_of_those_with_a_label():
+    kept = counted((50, 10, 100), (50, 45, 200))
+    error = kept.expected_error()
+    kept.num_left_out = 300
+    curve = kept.coverage_curve()
+    assert curve[0] == (0.0, 0.25, pytest.approx(0.55)) and curve[200][1:] == (0.125, 0.9)
+    assert kept.expected_error() == error
+
+
 def test_adding_up_is_counting_together():
     together, first = counted((5, 2, 10), (7, 7, 250)), counted((5, 2, 10))
     first.merge(counted((7, 7, 250)))
