@@ -100,14 +100,9 @@ class Replay:
         time.sleep(_SETTLING_S)  # discovery runs both ways, and the node's side of it may end a moment after ours
 
     def play(
-        self,
-        frames: Iterable[SourceFrame],
-        *,
-        rate: float = 1,
-        patience_s: float = 5,
-        on_frame: Callable[[], object] = lambda: None,
+        self, frames: Iterable[SourceFrame], *, rate: float = 1, patience_s: float = 5, on_frame: Callable[[], object] = lambda: 0
     ) -> ReplayRecord:
-        """Publish the frames at their times divided by `rate`, then wait for the last masks; `on_frame` after each. A gap of over 10 s takes 1 s.
+        """Publish the frames at their times divided by `rate`, then wait for the last masks; `on_frame` after each.
 
         patience_s: how long the last frame's mask is waited for, at least; longer where masks take longer.
         Raises NodeError where the node ends meanwhile. `result` holds what happened so far also then.
@@ -151,7 +146,7 @@ class Replay:
                 played = self._publish(frame)
                 if is_readable(frame.message, self._message_type):
                     self._wait_for_answer(played, patience_s, num_unanswered)
-                else:  # nor can the node read it: nothing to wait for, and no sign of a node that is stuck
+                else:  # nor can the node read it
                     self._waiting[frame.stamp_ns].clear()
                     played.unreadable = played.refused = not played.answered
                 on_frame()
