@@ -40,7 +40,7 @@ def start_evaluation(context: LaunchContext) -> list[ExecuteProcess]:
     for name, value in given.items():
         option = "--" + name.replace("_", "-")
         if name in FLAGS:
-            command += [option] * (value.lower() in ("true", "1"))
+            command += [option] * (value == "true")
         elif name != "bag" and value:
             command += [option, value]
     return [
@@ -63,5 +63,8 @@ def end_launch(event: ProcessExited, context: LaunchContext) -> EmitEvent:
 
 def generate_launch_description() -> LaunchDescription:
     """Arguments, then the evaluation, which takes the launch down with it."""
-    declared = [DeclareLaunchArgument(name, default_value=value, description=text) for name, value, text in ARGUMENTS]
+    declared = [
+        DeclareLaunchArgument(name, default_value=value, description=text, choices=["true", "false"] if name in FLAGS else None)
+        for name, value, text in ARGUMENTS
+    ]
     return LaunchDescription([*declared, OpaqueFunction(function=start_evaluation)])

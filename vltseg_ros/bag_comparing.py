@@ -32,7 +32,7 @@ def read_results(path: Path) -> BagResult:
         raise InputError(f"there is no '{file}': give the results.json of an evaluation")
     try:
         return bag_figures.read(json.loads(file.read_text("utf-8")))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"'{file}' is no JSON ({error}): give the results.json of an evaluation") from error
     except InputError as error:
         raise InputError(f"'{file}': {error}") from error

@@ -77,12 +77,15 @@ def _read_metadata(found: BagFiles, folder: Path, metadata: dict[str, Any]) -> N
     try:
         named = [folder / PurePosixPath(name).name for name in metadata["relative_file_paths"]]
         topics = metadata["topics_with_message_count"]
-        found.counts = Counter({str(topic["topic_metadata"]["name"]): int(topic["message_count"]) for topic in topics})
+        found.counts = Counter({topic["topic_metadata"]["name"]: int(topic["message_count"]) for topic in topics})
+        if not all(isinstance(name, str) for name in found.counts):
+            raise TypeError("a topic's name is no text")
     except (KeyError, TypeError, ValueError):
         found.losses.add("metadata.yaml cannot be read: topics and times were taken from the files themselves")
         return
     found.entries = entries_of(metadata)
-    found.packed_messages = str(metadata.get("compression_mode", "")).lower() == "message"
+    mode = metadata.get("compression_mode")
+    found.packed_messages = isinstance(mode, str) and mode.lower() == "message"
     missing = [file.name for file in named if not file.is_file()]
     if missing and len(missing) == len(named):
         others = ", ".join(file.name for file in found.files)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import yaml
 
-MAX_MESSAGE_BYTES = 512 * 2**20
+MAX_MESSAGE_BYTES = 128 * 2**20
 """Longer messages, and chunks of messages, are refused: a hostile file cannot fill the memory."""
 MAX_METADATA_BYTES = 16 * 2**20
 
@@ -67,10 +67,17 @@ class BagStorage(Protocol):
         ...
 
 
+class _WithoutMerging(yaml.SafeLoader):
+    """Refuses "<<", which no bag has: merging aliases of aliases writes out what they stand for."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Leave the "<<" in, which then is an error."""
+
+
 def metadata_of(text: str) -> dict[str, object]:
     """Rosbag2's metadata from its YAML, with or without the outer key; empty where it cannot be read."""
     try:
-        metadata = yaml.safe_load(text)
+        metadata = yaml.load(text, _WithoutMerging)
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}
     if isinstance(metadata, dict):
@@ -79,9 +86,18 @@ def metadata_of(text: str) -> dict[str, object]:
 
 
 def entries_of(metadata: dict[str, object]) -> dict[str, str]:
-    """The key and value pairs of the metadata (custom_data)."""
+    """The key and value pairs of the metadata (custom_data); a value of several parts is none.
+
+    Such a value is passed over unread: by YAML's aliases a few bytes can stand for more than any memory holds.
+    """
     entries = metadata.get("custom_data")
-    return {str(key): str(value) for key, value in entries.items()} if isinstance(entries, dict) else {}
+    if not isinstance(entries, dict):
+        return {}
+    return {str(key): str(value) for key, value in entries.items() if _is_scalar(key) and _is_scalar(value)}
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, (str, bool, float)) or (isinstance(value, int) and value.bit_length() < 1024)
 
 
 def first_line(error: Exception) -> str:

@@ -155,7 +155,7 @@ class BagReader:
             for message in storage.messages(topics, stop_ns):
                 if self._packed_messages:
                     try:
-                        cdr = inflated(message.cdr, zstd.ZstdDecompressor(), MAX_MESSAGE_BYTES)
+                        cdr = bytes(inflated([message.cdr], zstd.ZstdDecompressor(), MAX_MESSAGE_BYTES))
                     except Damage as damage:
                         self._losses.add(f"messages of {message.topic} are damaged: {damage}")
                         continue

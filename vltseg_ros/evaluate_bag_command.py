@@ -87,7 +87,7 @@ def evaluate_bag(
     output = output or Path("bag_evaluation")
     if lossless and rate != 1:
         raise typer.BadParameter("--rate belongs to playing in real time: leave it out with --lossless")
-    from vltseg_core.evaluation.thresholds import parse_thresholds, shortfalls
+    from vltseg_core.evaluation.thresholds import parse_thresholds, require_known, shortfalls
     from vltseg_ros.ros_installation import require_ros
 
     if bag_cpus is not None and ray is None:
@@ -95,7 +95,7 @@ def evaluate_bag(
     thresholds = parse_thresholds(fail_under) if fail_under is not None else {}
     require_ros()
     from vltseg_ros.bag_evaluation import BagEvaluationSettings, evaluate_bag
-    from vltseg_ros.fleet_bags import expand
+    from vltseg_ros.fleet_bags import conditions_of, expand
     from vltseg_ros.replay_run import ReplaySettings
 
     replay = ReplaySettings(
@@ -108,6 +108,8 @@ def evaluate_bag(
         params_file=params_file,
     )
     sources = expand(bags)
+    if thresholds and (conditions := conditions_of(sources)):
+        require_known(thresholds, conditions)
     settings = BagEvaluationSettings(
         sources[0], output, replay, topic, rate_hz=rate_hz, max_seconds=max_seconds, labels=labels, label_space=label_space.value
     )
@@ -179,9 +181,11 @@ def _print_result(result: BagResult, report: Path) -> None:
     for group in (*result.conditions, result.total) if len(result.conditions) > 1 else (result.total,):
         value, (low, high) = means[group.name]
         interval = "" if math.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})"
-        miou = [f"{100 * value:.1f}{interval}"] if result.has_truth else []
+        miou = ["–" if math.isnan(value) else f"{100 * value:.1f}{interval}"] if result.has_truth else []
         counts = [str(count) for count in (group.num_frames, group.num_answered, group.num_late)]
-        table.add_row(group.name, *miou, *counts, *(f"{ms:.0f} ms" for ms in summarise(group.latencies_ms)[:2]))
+        table.add_row(
+            group.name, *miou, *counts, *("–" if math.isnan(ms) else f"{ms:.0f} ms" for ms in summarise(group.latencies_ms)[:2])
+        )
     console = Console()
     console.print(table)
     for remark in result.remarks:

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import glob
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from vltseg_core.errors import InputError
 from vltseg_ros import bags
 from vltseg_ros.image_sources import IMAGE_SUFFIXES
 
@@ -32,6 +34,21 @@ def expand(given: Iterable[str]) -> list[str]:
         for source in [one] if Path(one).exists() else _matches(one):
             found.setdefault(Path(source).resolve(), source)
     return list(found.values())
+
+
+def conditions_of(sources: Iterable[str]) -> list[str]:
+    """The conditions that the bags' metadata names; none where one of the inputs does not say."""
+    conditions: list[str] = []
+    for source in sources:
+        try:
+            with bags.BagReader(Path(source)) as reader:
+                listed = json.loads(reader.entries.get("vltseg.conditions", "[]"))
+        except (InputError, OSError, ValueError, RecursionError):  # said where it is played
+            return []
+        if not isinstance(listed, list) or not listed:
+            return []
+        conditions += [str(name) for name in listed if isinstance(name, str) and name not in conditions]
+    return conditions
 
 
 def named(sources: Sequence[str]) -> list[FleetBag]:

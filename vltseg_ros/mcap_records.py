@@ -6,6 +6,7 @@ from __future__ import annotations
 import struct
 import sys
 from binascii import crc32
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -23,6 +24,7 @@ PREFIX_BYTES = 9
 """An opcode and a length precede every record's content."""
 FOOTER_BYTES = PREFIX_BYTES + 20 + len(MAGIC)
 _PIECE_BYTES = 2**16
+_UNPACKED_PIECE_BYTES = 2**20
 _PRIVATE_OPCODES = 0x80
 
 
@@ -166,12 +168,13 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
 
 
-def unpacked(file: BinaryIO, chunk: Chunk) -> bytes:
+def unpacked(file: BinaryIO, chunk: Chunk) -> bytes | bytearray:
     """A chunk's records, of a cut chunk as far as they go; raises Damage for one that is not what was written."""
     file.seek(chunk.packed)
-    packed = file.read(chunk.packed_bytes)
+    packed = _pieces(file, chunk.packed_bytes)
+    records: bytes | bytearray
     if chunk.compression == "":
-        records = packed[: chunk.size]
+        records = file.read(min(chunk.packed_bytes, chunk.size))
     elif chunk.compression == "zstd":
         records = inflated(packed, zstd.ZstdDecompressor(), chunk.size, cut=chunk.cut)
     elif chunk.compression == "lz4":
@@ -185,23 +188,36 @@ def unpacked(file: BinaryIO, chunk: Chunk) -> bytes:
     return records
 
 
-def inflated(packed: bytes, decompressor: _Decompressor, max_bytes: int, *, cut: bool = False) -> bytes:
-    """At most `max_bytes` of what is packed; where it is known to be cut, what came out until then."""
-    pieces: list[bytes] = []
-    room = max_bytes
+def inflated(packed: Iterable[bytes], decompressor: _Decompressor, max_bytes: int, *, cut: bool = False) -> bytearray:
+    """What is packed in these pieces; where it is known to be cut, what came out until then.
+
+    Raises Damage where it is longer than `max_bytes`, does not end, or cannot be unpacked. It grows in one place, so that
+    a long one is in memory once.
+    """
+    result = bytearray()
     try:
-        for start in range(0, len(packed), _PIECE_BYTES):
-            piece = packed[start : start + _PIECE_BYTES]
-            while room > 0 and not decompressor.eof:
-                pieces.append(decompressor.decompress(piece, room))
-                room -= len(pieces[-1])
-                piece = b""
-                if decompressor.needs_input:
+        for piece in packed:
+            given = piece
+            while not decompressor.eof:
+                more = decompressor.decompress(given, min(_UNPACKED_PIECE_BYTES, max_bytes + 1 - len(result)))
+                result += more
+                if len(result) > max_bytes:
+                    raise Damage(f"it unpacks to more than {max_bytes} bytes")
+                if decompressor.needs_input or not (more or given):
                     break
+                given = b""
     except (zstd.ZstdError, RuntimeError, EOFError) as error:
         if not cut:
             raise Damage("compressed bytes cannot be unpacked") from error
-    return b"".join(pieces)
+    if not cut and not decompressor.eof:
+        raise Damage("compressed bytes are cut off")
+    return result
+
+
+def _pieces(file: BinaryIO, num_bytes: int) -> Iterator[bytes]:
+    while num_bytes > 0 and (piece := file.read(min(_PIECE_BYTES, num_bytes))):
+        num_bytes -= len(piece)
+        yield piece
 
 
 def message_of(content: memoryview) -> Message:

@@ -83,10 +83,10 @@ class McapStorage:
         waiting: list[tuple[int, int, BagMessage]] = []
         arrival, num_bytes = count(), 0
         for section in self._sections():
-            while waiting and (waiting[0][0] < section.start_ns or num_bytes > MAX_MESSAGE_BYTES):
-                message = heapq.heappop(waiting)[2]
-                num_bytes -= len(message.cdr)
-                yield message
+            size = section.content.size if isinstance(section.content, Chunk) else section.content.length
+            while waiting and (waiting[0][0] < section.start_ns or num_bytes + size > MAX_MESSAGE_BYTES):
+                num_bytes -= len(waiting[0][2].cdr)
+                yield heapq.heappop(waiting)[2]
             if stop_ns is not None and section.start_ns >= stop_ns:
                 continue
             for channel_id, time_ns, payload in self._messages_of(section):
@@ -95,6 +95,8 @@ class McapStorage:
                     message = BagMessage(channel.topic, channel.message_type, time_ns, bytes(payload))
                     heapq.heappush(waiting, (time_ns, next(arrival), message))
                     num_bytes += len(message.cdr)
+                    del message
+                del payload  # a view: it would keep the whole chunk in memory while the next one is unpacked
         while waiting:
             yield heapq.heappop(waiting)[2]
 

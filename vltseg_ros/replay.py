@@ -28,8 +28,9 @@ from vltseg_core.prefetch import prefetched
 from vltseg_ros import bag_messages, bags
 from vltseg_ros.frame_source import SourceFrame
 from vltseg_ros.node_process import NodeError, NodeProcess
+from vltseg_ros.replay_pace import Pace
 from vltseg_ros.replay_record import PlayedFrame, ReplayRecord, num_refused
-from vltseg_ros.serialised_images import MESSAGE_CLASSES
+from vltseg_ros.serialised_images import MESSAGE_CLASSES, is_readable
 from vltseg_ros.sim_clock import SimClock
 
 _TICK_S = 0.1
@@ -64,6 +65,7 @@ class Replay:
         self._executor.add_node(self._ros)
         self._clock = SimClock(self._ros)
         namespace = node.full_name.rsplit("/", 1)[0]
+        self._message_type = message_type
         self._image_topic = f"{namespace}/{_INPUT_TOPICS[message_type]}"
         qos = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE)
         self._publisher = self._ros.create_publisher(MESSAGE_CLASSES[message_type], self._image_topic, qos)
@@ -98,12 +100,7 @@ class Replay:
         time.sleep(_SETTLING_S)  # discovery runs both ways, and the node's side of it may end a moment after ours
 
     def play(
-        self,
-        frames: Iterable[SourceFrame],
-        *,
-        rate: float = 1.0,
-        patience_s: float = 5.0,
-        on_frame: Callable[[], object] = lambda: None,
+        self, frames: Iterable[SourceFrame], *, rate: float = 1, patience_s: float = 5, on_frame: Callable[[], object] = lambda: 0
     ) -> ReplayRecord:
         """Publish the frames at their times divided by `rate`, then wait for the last masks; `on_frame` after each.
 
@@ -111,16 +108,16 @@ class Replay:
         Raises NodeError where the node ends meanwhile. `result` holds what happened so far also then.
         """
         self._rate = rate
-        start_s = first_time_ns = None
+        pace = Pace(rate)
         with closing(prefetched(frames)) as ready:
             for frame in ready:
-                if start_s is None or first_time_ns is None:
-                    start_s, first_time_ns = time.monotonic(), frame.time_ns
-                    self._clock.set(first_time_ns, rate)
-                due_s = start_s + (frame.time_ns - first_time_ns) / 1e9 / rate
+                due_s, jumped = pace.step(frame.time_ns)
                 while (left_s := due_s - time.monotonic()) > 0:
                     self._wait(min(left_s, _TICK_S))
                 self._require_going_on()
+                if jumped:
+                    self._clock.set(frame.time_ns, rate)
+                self.result.num_shortened_gaps = pace.num_shortened_gaps
                 self.result.num_late_frames += time.monotonic() > due_s + 0.05
                 self.result.num_shared_stamps += bool(self._waiting[frame.stamp_ns])
                 self._publish(frame)
@@ -135,7 +132,8 @@ class Replay:
         """Publish each frame when the one before was answered or refused, or was waited for in vain; as `play` else.
 
         The sequence's clock stands at each frame's time until the next one. patience_s: as in `play`, for every frame.
-        Raises NodeError also where ten frames in a row were waited for in vain.
+        A frame that cannot be decoded counts as refused at once. Raises NodeError also where ten others in a row were
+        waited for in vain.
         """
         self._rate = 0.0
         with closing(prefetched(frames)) as ready:
@@ -146,7 +144,11 @@ class Replay:
                 self._without_confidence[frame.stamp_ns].clear()
                 num_unanswered = len(self.result.frames) - self.result.num_answered
                 played = self._publish(frame)
-                self._wait_for_answer(played, patience_s, num_unanswered)
+                if is_readable(frame.message, self._message_type):
+                    self._wait_for_answer(played, patience_s, num_unanswered)
+                else:  # nor can the node read it
+                    self._waiting[frame.stamp_ns].clear()
+                    played.unreadable = played.refused = not played.answered
                 on_frame()
         self._wait_for_diagnostics()
         return self.result
@@ -242,13 +244,9 @@ class Replay:
                 return
             if time.monotonic() > deadline:
                 self.result.num_silent_frames += 1
-                self._require_recent_answer()
+                if self.result.all_silent(_MAX_SILENT_FRAMES):
+                    raise NodeError(f"the node answered none of {_MAX_SILENT_FRAMES} frames in a row: {self._node.last_words()}")
                 return
-
-    def _require_recent_answer(self) -> None:
-        newest = self.result.frames[-_MAX_SILENT_FRAMES:]
-        if len(newest) == _MAX_SILENT_FRAMES and not any(frame.answered or frame.refused for frame in newest):
-            raise NodeError(f"the node answered none of {_MAX_SILENT_FRAMES} frames in a row: {self._node.last_words()}")
 
     def _wait_for_last_masks(self, patience_s: float) -> None:
         """The newest frame always gets its mask, so wait for that, as long as masks have been seen to take."""

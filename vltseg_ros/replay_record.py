@@ -30,7 +30,9 @@ class PlayedFrame:
     has_confidence: bool = False
     """Whether its confidence came back."""
     refused: bool = False
-    """Whether the node said, while nothing else was played, that it rejected or lost it."""
+    """Whether the node said, while nothing else was played, that it rejected or lost it, or nobody can decode it."""
+    unreadable: bool = False
+    """Whether it was found here that its message cannot be decoded, before it was waited for."""
 
     @property
     def answered(self) -> bool:
@@ -62,6 +64,8 @@ class ReplayRecord:
     """Frames published in real time while another of the same stamp waited: which of them a mask answers is a guess."""
     num_silent_frames: int = 0
     """Frames of a lossless replay that were waited for in vain."""
+    num_shortened_gaps: int = 0
+    """Pauses of over ten seconds that were played in real time as one second."""
     diagnostics: dict[str, str] = field(default_factory=dict)
     """Keys and values of the node's last /diagnostics message."""
 
@@ -69,6 +73,11 @@ class ReplayRecord:
     def num_answered(self) -> int:
         """Frames whose mask came back."""
         return sum(frame.answered for frame in self.frames)
+
+    def all_silent(self, num_frames: int) -> bool:
+        """Whether the node said nothing of so many frames in a row, the newest ones that can be decoded."""
+        newest = [frame for frame in self.frames if not frame.unreadable][-num_frames:]
+        return len(newest) == num_frames and not any(frame.answered or frame.refused for frame in newest)
 
     def timings(self, rate: float = 1.0) -> list[FrameTiming]:
         """Each frame's timing at this speed of playing; the last frame takes the interval before it."""

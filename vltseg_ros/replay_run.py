@@ -169,6 +169,11 @@ def _remarks(source: FrameSource, record: ReplayRecord, evaluation: ReplayEvalua
             f"{record.num_shared_stamps} frames have the stamp of one that still waited for its mask: which of them a mask "
             "answers is a guess; --lossless knows it."
         )
+    if record.num_shortened_gaps:
+        remarks.append(
+            f"{record.num_shortened_gaps} pauses of more than 10 s between frames were played as 1 s: the bag stood still "
+            "there, or its clock jumped."
+        )
     if record.num_silent_frames:
         remarks.append(f"{record.num_silent_frames} frames were waited for in vain: no mask and no word from the node.")
     rejected = [f"{key[len(_REJECTED) :]} ({n})" for key, n in record.diagnostics.items() if key.startswith(_REJECTED)]

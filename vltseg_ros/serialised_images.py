@@ -23,3 +23,12 @@ def rgb_of(cdr: bytes, message_type: str) -> NDArray[np.uint8]:
     except Exception as error:  # not swallowed: rclpy raises an RMWError of its C module that cannot be imported
         raise InputError(f"{len(cdr)} bytes that are no {message_type} ({error}): record the bag anew") from error
     return to_rgb(message)
+
+
+def is_readable(cdr: bytes, message_type: str) -> bool:
+    """Whether `rgb_of` gives a picture."""
+    try:
+        rgb_of(cdr, message_type)
+    except InputError:
+        return False
+    return True

@@ -11,6 +11,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMessage
 
+_LAST_SECOND = 2**31 - 1  # a bag's time may lie behind what ROS can tell
 RATE_HZ = 40.0
 """As `ros2 bag play --clock` has it."""
 
@@ -37,4 +38,4 @@ class SimClock:
             time_ns, since_s, rate = self._since
             now_ns = time_ns + round((time.monotonic() - since_s) * rate * 1e9)
             seconds, nanoseconds = divmod(now_ns, 1_000_000_000)
-            self._publisher.publish(ClockMessage(clock=Time(sec=seconds, nanosec=nanoseconds)))
+            self._publisher.publish(ClockMessage(clock=Time(sec=min(seconds, _LAST_SECOND), nanosec=nanoseconds)))

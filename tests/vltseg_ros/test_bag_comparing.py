@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -11,7 +12,8 @@ from typer.testing import CliRunner
 from tests.vltseg_core.evaluation.made_up_bags import improved, rich_bag
 from vltseg_core.errors import InputError
 from vltseg_core.evaluation import bag_figures
-from vltseg_ros.bag_comparing import compare_results
+from vltseg_core.evaluation.bag_comparison import compare_bags
+from vltseg_ros.bag_comparing import compare_results, read_results
 from vltseg_ros.cli import app
 
 
@@ -60,3 +62,52 @@ def test_files_that_are_none_are_one_sentence(runs, tmp_path):
     with pytest.raises(InputError, match="list.json': this is no results.json"):
         compare_results(before, tmp_path / "list.json", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+WRONG = [None, "x", -1, 10**30, 10**400, [], {}, [[]], True, float("inf"), "DEEP"]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=[str(value)[:5] for value in WRONG])
+def test_junk_in_any_place_is_one_sentence_or_a_comparison(tmp_path, wrong):
+    """Every value at every place of the document, one after another."""
+    sound = bag_figures.write(rich_bag())
+    sound["counts"] = sound["counts"][:1]
+    text = "[" * 5000 + "]" * 5000 if wrong == "DEEP" else json.dumps(wrong) if wrong != 10**400 else "1" + "0" * 400
+    file = tmp_path / "junk.json"
+    num_refused = 0
+    for path in places(sound):
+        junk = json.loads(json.dumps(sound))
+        holder = junk
+        for step in path[:-1]:
+            holder = holder[step]
+        holder[path[-1]] = "@junk@"
+        file.write_text(json.dumps(junk).replace('"@junk@"', text))
+        try:
+            result = read_results(file)
+        except InputError as error:
+            assert "junk.json" in str(error) and "\n" not in str(error)
+            num_refused += 1
+        else:
+            with contextlib.suppress(InputError):  # no drives, no classes
+                compare_bags(result, result)
+    assert num_refused > 5
+
+
+def places(document):
+    """Paths to what is read, the first of every list alone."""
+    read = ("format", "source", "lossless", "rate", "min_confidence", "drawn_not_photographed", "playing_s")
+    for key in (*read, "classes", "network", "machine", "remarks", "counts"):
+        yield (key,)
+    yield from (("classes", 0), ("classes", 0, "name"), ("classes", 0, "colour"), ("classes", 0, "colour", 0))
+    for key, value in document["counts"][0].items():
+        yield ("counts", 0, key)
+        if isinstance(value, list) and value:
+            yield ("counts", 0, key, 0)
+    for key in ("images", "counts"):
+        yield ("counts", 0, "confusion_blocks", 0, key)
+
+
+def test_bytes_that_are_no_text_are_one_sentence(tmp_path):
+    (tmp_path / "noise.json").write_bytes(bytes(range(128, 256)) * 8)
+    with pytest.raises(InputError, match="noise.json' is no JSON"):
+        read_results(tmp_path / "noise.json")

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from vltseg_ros.fleet_bags import expand, named
+from vltseg_ros import bags
+from vltseg_ros.fleet_bags import conditions_of, expand, named
 
 
 @pytest.fixture
@@ -59,3 +60,13 @@ def test_an_input_is_called_by_its_file_name_and_by_more_of_its_path_where_two_a
 def test_names_are_file_names_and_all_different(fleet):
     found = names(fleet / "x/drive.mcap", fleet / "x/drive.db3", fleet / "x/my drive:2.mcap", "/", fleet / "images/*.png")
     assert len(set(found)) == 5 and not any("/" in name or ":" in name or " " in name or not name for name in found)
+
+
+def test_conditions_are_known_beforehand_where_every_bag_names_them(tmp_path):
+    for name, listed in (("a", '["fog", "night"]'), ("b", '["night", "rain"]'), ("c", None), ("d", "junk")):
+        with bags.BagWriter(tmp_path / name) as writer:
+            if listed is not None:
+                writer.describe({"vltseg.conditions": listed})
+    a, b, c, d = (str(tmp_path / name) for name in "abcd")
+    assert conditions_of([a, b]) == ["fog", "night", "rain"]
+    assert conditions_of([a, c]) == conditions_of([d]) == conditions_of([str(tmp_path / "none")]) == []

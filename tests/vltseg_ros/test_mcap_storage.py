@@ -14,7 +14,7 @@ import pytest
 from vltseg_core.errors import InputError
 from vltseg_ros import bag_messages, bags
 from vltseg_ros.bag_storage import MAX_MESSAGE_BYTES
-from vltseg_ros.mcap_records import FOOTER_BYTES, MAGIC, Opcode, record_in, zstd
+from vltseg_ros.mcap_records import FOOTER_BYTES, MAGIC, Damage, Opcode, inflated, record_in, zstd
 from vltseg_ros.mcap_storage import McapStorage
 
 TOPICS = ("/camera/image", "/note")
@@ -182,13 +182,59 @@ def test_a_hostile_file_cannot_fill_the_memory(tmp_path):
         assert peak < 8 * 2**20, name
 
 
+def large_chunk(num_bytes, time_ns):
+    """A zstd chunk of one message of zeros on a known channel."""
+    body = struct.pack("<HIQQ", 1, 0, time_ns, time_ns) + bytes(num_bytes)
+    records = b"".join(
+        struct.pack("<BQ", opcode, len(content)) + content
+        for opcode, content in (
+            (Opcode.SCHEMA, struct.pack("<H", 1) + text(b"std_msgs/msg/String") + text(b"ros2msg") + text(b"")),
+            (Opcode.CHANNEL, struct.pack("<HH", 1, 1) + text(b"/note") + text(b"cdr") + text(b"")),
+            (Opcode.MESSAGE, body),
+        )
+    )
+    return chunk(zstd.compress(records), len(records), b"zstd", start_ns=time_ns, end_ns=time_ns)
+
+
+def text(value):
+    return struct.pack("<I", len(value)) + value
+
+
+def test_chunks_that_unpack_to_much_are_in_memory_about_one_at_a_time(tmp_path, monkeypatch):
+    limit = 8 * 2**20
+    for module in ("mcap_records", "mcap_storage"):
+        monkeypatch.setattr(f"vltseg_ros.{module}.MAX_MESSAGE_BYTES", limit)
+    path = tmp_path / "large.mcap"
+    content = large_chunk(limit - 1000, 1) * 6
+    path.write_bytes(MAGIC + content + MAGIC)
+    assert len(content) < 64_000
+    storage = McapStorage(path)
+    tracemalloc.start()
+    assert sum(len(message.cdr) for message in storage.messages(TOPICS)) == 6 * (limit - 1000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    storage.close()
+    assert peak < 3.5 * limit, "a chunk, its message, and the one before where it is used"
+    path.write_bytes(MAGIC + large_chunk(limit, 1) + MAGIC)
+    messages, losses = read(path)
+    assert messages == [] and any("a chunk says that it has" in loss for loss in losses)
+
+
+@pytest.mark.parametrize("num_missing", [1, 4, 20])
+def test_compressed_bytes_that_do_not_end_are_damage(num_missing):
+    packed = zstd.compress(bytes(range(256)) * 40)
+    assert inflated([packed[:7], packed[7:]], zstd.ZstdDecompressor(), 10_240) == bytes(range(256)) * 40
+    with pytest.raises(Damage, match="cut off"):
+        inflated([packed[:-num_missing]], zstd.ZstdDecompressor(), 10_240)
+    with pytest.raises(Damage, match="more than 10239"):
+        inflated([packed], zstd.ZstdDecompressor(), 10_239)
+    inflated([packed[:-num_missing]], zstd.ZstdDecompressor(), 10_240, cut=True)
+
+
 def test_overlapping_chunks_play_in_the_order_of_time(tmp_path):
     def message(time_ns):
         body = struct.pack("<HIQQ", 1, 0, time_ns, time_ns) + bag_messages.string_message("hello")
         return struct.pack("<BQ", Opcode.MESSAGE, len(body)) + body
-
-    def text(value):
-        return struct.pack("<I", len(value)) + value
 
     schema = struct.pack("<H", 1) + text(b"std_msgs/msg/String") + text(b"ros2msg") + text(b"string data")
     channel = struct.pack("<HH", 1, 1) + text(b"/note") + text(b"cdr") + text(b"")

@@ -145,6 +145,37 @@ def test_lossless_waits_for_silence_only_so_long_and_counts_it(play):
     assert record.num_silent_frames == 2 and not any(frame.refused for frame in record.frames)
 
 
+@pytest.mark.parametrize("behaviour", ["tiny", "deaf"])
+def test_frames_that_nobody_can_decode_are_refused_at_once_and_end_nothing(play, behaviour):
+    given = list(frames(18))
+    for index in range(3, 15):
+        given[index] = given[index]._replace(message=given[index].message[:-2000])
+    record, _ = play(behaviour, 18, lossless=True, patience_s=2.0, source=given)
+    assert [index for index, frame in enumerate(record.frames) if frame.refused] == list(range(3, 15))
+    assert record.num_answered == (6 if behaviour == "tiny" else 4)
+    assert record.num_silent_frames == (0 if behaviour == "tiny" else 2)
+    published_s = [frame.published_s for frame in record.frames]
+    assert published_s[14] - published_s[3] < 2.0
+
+
+def test_frames_that_nobody_can_decode_do_not_hide_a_node_that_never_answers(play, monkeypatch):
+    monkeypatch.setattr("vltseg_ros.replay._FIRST_MASK_S", 0.1)
+    given = [frame._replace(message=frame.message[:-2000] if i % 2 else frame.message) for i, frame in enumerate(frames(30))]
+    with pytest.raises(NodeError, match="answered none of 10 frames in a row"):
+        play("mute", 30, lossless=True, patience_s=0.1, source=given)
+
+
+def test_a_jump_of_the_clock_is_not_waited_for(play):
+    decades_ns = 10**18
+    given = [frame._replace(time_ns=frame.time_ns + decades_ns * (i >= 6)) for i, frame in enumerate(frames(12))]
+    record, _ = play("tiny", 12, source=given)
+    assert record.num_answered == 12 and record.num_shortened_gaps == 1
+    published_s = np.diff([frame.published_s for frame in record.frames])
+    assert published_s[5] == pytest.approx(1.0, abs=0.2)
+    assert np.median(published_s) == pytest.approx(INTERVAL_NS / 1e9, rel=0.3)
+    assert record.frames[6].time_ns > decades_ns
+
+
 def test_lossless_ends_where_a_node_never_answers(play, monkeypatch):
     monkeypatch.setattr("vltseg_ros.replay._FIRST_MASK_S", 0.1)
     with pytest.raises(NodeError, match="answered none of 10 frames in a row: .*first frame"):

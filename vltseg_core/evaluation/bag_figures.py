@@ -8,9 +8,10 @@ Shares, IoU and confidence are 0..1, times milliseconds; what is not known is nu
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vltseg_core.errors import InputError
 from vltseg_core.evaluation import latency
@@ -60,21 +61,21 @@ def read(document: dict[str, Any]) -> BagResult:
     try:
         if document["format"] != FORMAT:
             raise ValueError(f"format {document['format']}, expected {FORMAT}")
-        classes = [SemanticClass(i, c["name"], tuple(c["colour"])) for i, c in enumerate(document["classes"])]
+        classes = [SemanticClass(i, _of_type(str, c["name"]), _colour(c["colour"])) for i, c in enumerate(document["classes"])]
         return BagResult(
-            source=document["source"],
-            lossless=document["lossless"],
-            rate=document["rate"],
-            min_confidence=document["min_confidence"],
-            drawn=document["drawn_not_photographed"],
+            source=_of_type(str, document["source"]),
+            lossless=_of_type(bool, document["lossless"]),
+            rate=_finite(document["rate"]),
+            min_confidence=_finite(document["min_confidence"]),
+            drawn=_of_type(bool, document["drawn_not_photographed"]),
             classes=ClassTable("evaluated", tuple(classes)),
             sequences=tuple(_sequence(counts, len(classes)) for counts in document["counts"]),
-            playing_s=document["playing_s"],
-            network=tuple(document["network"].items()),
-            machine=tuple(document["machine"].items()),
-            remarks=tuple(document["remarks"]),
+            playing_s=_finite(document["playing_s"]),
+            network=_texts(document["network"]),
+            machine=_texts(document["machine"]),
+            remarks=tuple(_of_type(str, remark) for remark in document["remarks"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise InputError(f"this is no results.json of vltseg evaluate-bag ({error!r}): evaluate the bag anew") from error
 
 
@@ -142,7 +143,45 @@ def _exact(values: Iterable[float]) -> list[float | None]:
 
 
 def _known(value: float | None) -> float:
-    return float("nan") if value is None else value
+    return float("nan") if value is None else _finite(value)
+
+
+T = TypeVar("T")
+
+
+def _of_type(kind: type[T], value: Any) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(f"{str(value)[:40]} where a {kind.__name__} belongs")
+    return value
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(float(value)):
+        raise TypeError(f"{str(value)[:40]} where a number belongs")
+    return float(value)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**62:
+        raise TypeError(f"{str(value)[:40]} where a count belongs")
+    return value
+
+
+def _table(values: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Counts of just this shape: numpy would spread fewer over the whole."""
+    table = np.asarray(values)
+    if table.shape != shape or table.dtype.kind not in "iu" or (table < 0).any():
+        raise TypeError(f"something else where {' x '.join(map(str, shape))} counts belong")
+    return table.astype(np.int64)
+
+
+def _texts(entries: Any) -> tuple[tuple[str, str], ...]:
+    return tuple((key, _of_type(str, value)) for key, value in _of_type(dict, entries).items())
+
+
+def _colour(values: Any) -> tuple[int, int, int]:
+    red, green, blue = (_count(value) for value in values)
+    return min(red, 255), min(green, 255), min(blue, 255)
 
 
 def _counts(sequence: SequenceResult) -> dict[str, Any]:
@@ -163,15 +202,16 @@ def _counts(sequence: SequenceResult) -> dict[str, Any]:
 
 def _sequence(counts: dict[str, Any], num_classes: int) -> SequenceResult:
     columns = zip(*(map(_known, counts[name]) for name in _TIMING_COLUMNS), strict=True)
-    timings = [FrameTiming(own, stamp, gap, index in counts["rejected"]) for index, (own, stamp, gap) in enumerate(columns)]
-    result = SequenceResult(counts["condition"], counts["sequence"], timings)
+    rejected = {_count(index) for index in counts["rejected"]}
+    timings = [FrameTiming(own, stamp, gap, index in rejected) for index, (own, stamp, gap) in enumerate(columns)]
+    result = SequenceResult(_of_type(str, counts["condition"]), _of_type(str, counts["sequence"]), timings)
     for entry in counts["confusion_blocks"]:
         block = ConfusionMatrix(num_classes)
-        block.counts += np.asarray(entry["counts"], np.int64)
-        block.num_images = entry["images"]
+        block.counts += _table(entry["counts"], block.counts.shape)
+        block.num_images = _count(entry["images"])
         result.blocks.append(block)
-    result.calibration.num_pixels += np.asarray(counts["confidence_pixels"], np.int64)
-    result.calibration.num_right += np.asarray(counts["confidence_right"], np.int64)
-    result.flicker = Flicker(*counts["flicker"])
-    result.label_pixels += np.asarray(counts["label_pixels"], np.int64)
+    result.calibration.num_pixels += _table(counts["confidence_pixels"], result.calibration.num_pixels.shape)
+    result.calibration.num_right += _table(counts["confidence_right"], result.calibration.num_right.shape)
+    result.flicker = Flicker(*map(_count, counts["flicker"]))
+    result.label_pixels += _table(counts["label_pixels"], result.label_pixels.shape)
     return result

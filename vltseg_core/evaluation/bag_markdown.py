@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vltseg_core.evaluation import latency
-from vltseg_core.evaluation.bag_result import BagResult, MeanIou
+from vltseg_core.evaluation.bag_result import INTERVAL_CAUTION, BagResult, MeanIou
 from vltseg_core.evaluation.sequence_result import ResultGroup
 
 _NOTHING = "–"
@@ -40,7 +40,7 @@ def _accuracy(result: BagResult, groups: Sequence[ResultGroup]) -> list[str]:
     rows = [(g.name, *_with_interval(own[g.name]), _count(g), _percent(g.flicker.share, 2)) for g in groups]
     if len(result.conditions) > 1:
         rows.append(("mean of conditions", *_with_interval(result.mean), "", ""))
-    return _table(["", "mIoU %", "95 % interval", "frames evaluated", "flicker %"], rows)
+    return [*_table(["", "mIoU %", "95 % interval", "frames evaluated", "flicker %"], rows), "", INTERVAL_CAUTION]
 
 
 def _classes(result: BagResult, groups: Sequence[ResultGroup]) -> list[str]:

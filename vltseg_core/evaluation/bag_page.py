@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from vltseg_core.evaluation import bag_charts, latency
 from vltseg_core.evaluation.bag_charts import Curve, Tick
-from vltseg_core.evaluation.bag_result import BagResult
+from vltseg_core.evaluation.bag_result import INTERVAL_CAUTION, BagResult
 from vltseg_core.evaluation.bootstrap import NO_INTERVAL
 from vltseg_core.evaluation.calibration import CoveragePoint
 from vltseg_core.evaluation.charts import latency_chart, series_colour, series_key
@@ -63,6 +63,7 @@ def render_bag_page(result: BagResult, pictures: Sequence[PictureRow], files: Se
         miou_chart=Markup(_miou_chart(result)) if result.has_truth else "",
         class_rows=_class_rows(groups, result.classes),
         confusion=Markup(bag_charts.confusion_table(confusion.counts, result.classes)) if confusion is not None else "",
+        interval_caution=INTERVAL_CAUTION,
         latency_chart=Markup(latency_chart(np.asarray(total.latencies_ms), _sections(result), "latency of each frame")),
         key=Markup(series_key([group.name for group in curves])) if len(curves) > 1 else "",
         deadline_chart=Markup(_deadline_chart(curves)) if total.num_answered else "",

@@ -17,6 +17,11 @@ from vltseg_core.evaluation.bootstrap import NO_INTERVAL, SEED, Interval
 from vltseg_core.evaluation.sequence_result import ResultGroup, SequenceResult
 from vltseg_core.labels import ClassTable
 
+INTERVAL_CAUTION = (
+    "A condition with one block adds no spread to the intervals of all conditions together, one with a single drive only "
+    "the spread within that drive. From fewer than ten drives or blocks an interval comes out too narrow."
+)
+
 
 class MeanIou(NamedTuple):
     """A mean IoU with its 95 % interval; NaN where there is no ground truth."""

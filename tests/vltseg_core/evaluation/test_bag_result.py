@@ -15,7 +15,7 @@ from vltseg_core.evaluation import bag_figures
 from vltseg_core.evaluation.bag_markdown import render_markdown
 from vltseg_core.evaluation.flicker import Flicker
 from vltseg_core.evaluation.sequence_result import BLOCK_FRAMES, FrameTiming, SequenceResult
-from vltseg_core.evaluation.thresholds import parse_thresholds, shortfalls
+from vltseg_core.evaluation.thresholds import parse_thresholds, require_known, shortfalls
 from vltseg_core.labels import CITYSCAPES
 
 NAN = float("nan")
@@ -113,7 +113,9 @@ def test_what_falls_short_is_named(two_conditions):
 
 def test_a_condition_that_is_not_there_is_said(two_conditions):
     with pytest.raises(ConfigurationError, match="'nigth', which the bag does not have: did you mean 'night'"):
-        shortfalls(two_conditions, {"nigth": 50.0})
+        require_known({"nigth": 50.0}, ["day", "night"])
+    require_known({"night": 50.0, "overall": 50.0}, ["day", "night"])
+    assert shortfalls(two_conditions, {"nigth": 50.0}) == ["the bag has no condition 'nigth': did you mean 'night'?"]
 
 
 @pytest.mark.parametrize("text", ["night", "night=much", "=55", "night=155", "night=55,,"])
