@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,7 +65,7 @@ def step_of(name: str, ptm_weight: float = 1.0) -> Step:
     if embeddings is None and ptm_weight > 0:
         from safetensors.torch import save_file
 
-        embeddings = f"/tmp/vltseg_test_embeddings_{os.getpid()}.safetensors"
+        embeddings = f"{tempfile.gettempdir()}/vltseg_test_embeddings_{os.getpid()}.safetensors"
         save_file({"class_embeddings": torch.randn(19, 512)}, embeddings)
     task = SegmentationTask(name, embeddings, **settings).train()
     if embeddings and embeddings.startswith("/tmp"):
