@@ -51,14 +51,16 @@ def write_camvid(root: Path, num_images: int = 5) -> Path:
     return root
 
 
+_NUM_THREADS, _PRECISION = torch.get_num_threads(), torch.get_float32_matmul_precision()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
     """So small are the networks that threads only wait for each other. What training sets for its process is undone after."""
-    num_threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(1)
     yield
-    torch.set_num_threads(num_threads)
-    torch.set_float32_matmul_precision(precision)
+    torch.set_num_threads(_NUM_THREADS)
+    torch.set_float32_matmul_precision(_PRECISION)
     torch.set_flush_denormal(False)
 
 
@@ -83,6 +85,7 @@ def train(camvid: Path, recipe: Path) -> Callable[..., int]:
 @pytest.fixture(scope="session")
 def uninterrupted(camvid: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that nothing disturbed."""
+    torch.set_num_threads(1)  # this comes before `_one_thread`
     output = tmp_path_factory.mktemp("uninterrupted") / "run"
     assert run([str(recipe), "--data", f"camvid={camvid}", "--output", str(output)]) == 0
     return output
