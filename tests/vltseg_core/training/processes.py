@@ -128,7 +128,7 @@ def sharded_step(rank: int, num_processes: int, meeting: str, output: str) -> No
     optimizer = task.configure_optimizers()["optimizer"]  # type: ignore[index]  # our own form
     groups = [(g["lr"], g["weight_decay"], len(g["params"])) for g in optimizer.param_groups]
     root(part_of(whole_batch(), rank, num_processes)).backward()
-    task.clip_gradients = lambda *arguments: nn.utils.clip_grad_norm_(task.parameters(), 0.01)  # type: ignore[assignment]
+    task.clip_gradients = lambda *arguments: nn.utils.clip_grad_norm_(task.parameters(), 0.01)  # type: ignore[assignment]  # no trainer
     task.configure_gradient_clipping(optimizer, 0.01, "norm")
     squares = torch.stack([p.grad.square().sum() for p in task.parameters() if p.grad is not None]).sum()
     if num_processes > 1:

@@ -82,6 +82,6 @@ def test_a_share_of_a_validation_set_has_the_length_of_every_other(num_processes
         def __getitem__(self, index: int) -> int:
             return index
 
-    shares = [ValidationImages(Five(), rank, num_processes) for rank in range(num_processes)]  # type: ignore[arg-type]
+    shares = [ValidationImages(Five(), rank, num_processes) for rank in range(num_processes)]  # type: ignore[arg-type]  # stands in
     numbers = [image.number for share in shares for image in (share[place] for place in range(len(share))) if image.counts]
     assert sorted(numbers) == [0, 1, 2, 3, 4] and len({len(share) for share in shares}) == 1
