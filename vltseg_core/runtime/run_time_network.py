@@ -88,5 +88,5 @@ def _without_gradients(network: RunTimeNetwork) -> RunTimeNetwork:
     memo = {id(p): p.detach() for p in (*network.parameters(), *network.buffers())}
     memo = {key: nn.Parameter(value, False) if isinstance(value, Tensor) else value for key, value in memo.items()}
     for buffer in network.buffers():
-        memo[id(buffer)] = buffer  # type: ignore[assignment]  # a buffer stays one
-    return copy.deepcopy(network, memo)  # type: ignore[arg-type]  # ids to what they become
+        memo[id(buffer)] = buffer
+    return copy.deepcopy(network, memo)

@@ -24,8 +24,13 @@ from vltseg_core.model.mask_decoder import MaskPrediction
 from vltseg_core.model.semantic_map import semantic_scores
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.runtime.augmentation import PLAIN, InferenceAugmentation, fit_within
+from vltseg_core.runtime.backends import BackendBuild, BackendSettings, network_shape
+from vltseg_core.runtime.engine_cache import EngineCache
+from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
+from vltseg_core.runtime.run_time_network import RunTimeNetwork
 from vltseg_core.runtime.segmentation import Segmentation, SegmenterDescription
 from vltseg_core.runtime.sliding_window import SlidingWindow
+from vltseg_core.runtime.tensorrt_backend import EngineRequest, Progress
 from vltseg_core.runtime.weights_path import weights_path
 
 DEFAULT_IMAGE_SIZE = (360, 640)
@@ -57,6 +62,10 @@ class Segmenter:
         self._device, self._precision, self._input_size, self._window = device, precision, input_size, window
         self._whole_masks, self._augmentation = whole_masks, augmentation
         self._source, self._trained_on, self._config = source, checkpoint.trained_on, network.config
+        self._runner: NetworkRunner | None = NetworkRunner(
+            RunTimeNetwork(self._network), ReadyBackend("eager", "nothing else was asked for")
+        )
+        self._backend_build: BackendBuild | None = None
         self._mean = torch.tensor(self._config.mean, device=device).view(3, 1, 1)
         self._std = torch.tensor(self._config.std, device=device).view(3, 1, 1)
 
@@ -67,7 +76,7 @@ class Segmenter:
         *,
         device: str = "auto",
         precision: str = "auto",
-        backend: str = "auto",
+        backend: str | BackendSettings = "auto",
         input_size: tuple[int, int] | None = None,
         window_px: int | None = None,
         whole_masks: bool = False,
@@ -80,7 +89,7 @@ class Segmenter:
                 a published checkpoint that was fetched ("acdc_1").
             device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
             precision: "auto" (fp16 on a GPU, fp32 on a CPU), "fp32", "fp16" or "bf16".
-            backend: "auto" or "eager".
+            backend: "auto" (the best that works, see `describe`), "eager", "compile" or "tensorrt", or more settings of it.
             input_size: (height, width) in pixels that every image is resized to; None keeps each image's own size.
             window_px: side of the square window that slides over images larger than it, 0 for whole images; None takes the
                 checkpoint's own (the published crop for a published checkpoint, else 0).
@@ -90,8 +99,7 @@ class Segmenter:
 
         Raises CheckpointError, ConfigurationError or DeviceError with what to do next.
         """
-        if backend not in ("auto", "eager"):
-            raise ConfigurationError(f"unknown backend '{backend}': use auto or eager")
+        settings = BackendSettings(backend) if isinstance(backend, str) else backend
         if input_size is not None and min(input_size) < 32:
             raise ConfigurationError(f"input size {input_size} (height, width) is too small: use 32 pixels or more")
         if window_px and not window_px >= 32:
@@ -100,7 +108,7 @@ class Segmenter:
         chosen_precision = devices.resolve_precision(precision, chosen_device)
         path = weights_path(checkpoint_or_preset)
         checkpoint = native.load(path)
-        return cls(
+        segmenter = cls(
             checkpoint,
             source=str(path),
             device=chosen_device,
@@ -110,6 +118,32 @@ class Segmenter:
             whole_masks=whole_masks,
             augmentation=augmentation,
         )
+        segmenter._prepare_backend(settings, path)
+        return segmenter
+
+    def _prepare_backend(self, settings: BackendSettings, path: Path) -> None:
+        assert self._runner is not None
+        shape = network_shape(self._input_size, self._window.size_px if self._window else 0, settings.batch_size)
+        request = shape and EngineRequest(
+            self._runner.network, path, self._config.to_dict(), self._precision, shape, EngineCache(settings.engine_cache)
+        )
+        self._backend_build = BackendBuild(settings, self._runner, request or None, str(path))
+        if not settings.build_later:
+            self._backend_build.run()
+
+    @property
+    def has_backend_to_build(self) -> bool:
+        """Whether `build_backend` has something to do."""
+        return self._backend_build is not None and self._backend_build.is_wanted
+
+    def build_backend(self, progress: Progress | None = None) -> None:
+        """Build or load the backend that was put off by `build_later`; it takes over from the eager network when it works.
+
+        May run in another thread while `segment` serves. progress: told of each step. Raises DeviceError where a backend
+        that was asked for by name does not work; the eager network goes on serving then.
+        """
+        if self._backend_build is not None:
+            self._backend_build.run(progress, in_process=False)
 
     @torch.inference_mode()
     def segment(self, images: Sequence[NDArray[np.uint8]], *, box: tuple[int, int] | None = None) -> list[Segmentation]:
@@ -211,11 +245,11 @@ class Segmenter:
 
     def _scores(self, inputs: Tensor, size: tuple[int, int]) -> Tensor:
         """Class scores float32 [B, K, H, W] at `size`."""
-        assert self._network is not None
-        network = self._network
+        assert self._runner is not None
+        predict = self._runner
 
         def scores_of(crop: Tensor, crop_size: tuple[int, int]) -> Tensor:
-            mask_logits, class_logits = network(crop).predictions[-1]
+            mask_logits, class_logits = predict(crop)
             in_fp32 = MaskPrediction(mask_logits.float(), None if class_logits is None else class_logits.float())
             return semantic_scores(in_fp32, crop_size, whole_masks=self._whole_masks)
 
@@ -244,8 +278,8 @@ class Segmenter:
             num_parameters=self._num_parameters,
             device=devices.describe_device(self._device),
             precision=self._precision,
-            backend="eager",
-            backend_reason="the only one built in",
+            backend=self._runner.name if self._runner else "eager",
+            backend_reason=self._runner.reason if self._runner else "closed",
             input_size=self._input_size,
             trained_on=self._trained_on,
             window=self._window,
@@ -258,7 +292,7 @@ class Segmenter:
 
     def close(self) -> None:
         """Free the device's memory. Safe to call twice."""
-        self._network = None
+        self._network = self._runner = self._backend_build = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
