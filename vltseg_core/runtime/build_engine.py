@@ -13,6 +13,7 @@ import vltseg_core.runtime.device as devices
 from vltseg_core.checkpoints import native
 from vltseg_core.errors import DeviceError, VltsegError
 from vltseg_core.model.folding import fold_for_inference
+from vltseg_core.runtime.backends import network_shape
 from vltseg_core.runtime.engine_cache import EngineCache, NoEngineError
 from vltseg_core.runtime.run_time_network import NetworkShape, RunTimeNetwork
 from vltseg_core.runtime.tensorrt_backend import (
@@ -34,6 +35,14 @@ def run_time_network(checkpoint: str | Path, *, device: str = "cpu", precision: 
     network = native.load(path).network.eval()
     fold_for_inference(network)
     return RunTimeNetwork(network.to(chosen, devices.DTYPES[chosen_precision])).eval(), path, chosen_precision
+
+
+def engine_shape(checkpoint: str | Path, batch: int, image_size: tuple[int, int], window_px: int | None) -> NetworkShape:
+    """What enters the network for images of that size; window_px: 0 for whole images, None for the checkpoint's own window."""
+    config, _ = native.read_header(weights_path(checkpoint))
+    shape = network_shape(image_size, config.inference.window_px if window_px is None else window_px, batch)
+    assert shape is not None  # there is a size
+    return shape
 
 
 def build_ahead(

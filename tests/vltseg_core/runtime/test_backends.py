@@ -225,3 +225,11 @@ def test_a_compiled_network_is_checked(with_text_queries: bool) -> None:
 def test_a_compiler_that_fails_is_quoted() -> None:
     with pytest.raises(DeviceError, match=r"torch.compile failed \(.*no_such"):
         build_compiled(run_time_network(small_config()), SHAPE, precision="fp32", compiler="no_such_compiler")
+
+
+def test_what_enters_the_network_is_the_image_or_its_window() -> None:
+    assert backends.network_shape((1080, 1920), 0, 3) == (3, 1080, 1920)
+    assert backends.network_shape((1080, 1920), 512, 3) == (3, 512, 512)
+    assert backends.network_shape((400, 1920), 512, 1) == (1, 400, 512)
+    assert backends.network_shape(None, 512, 1) == (1, 512, 512)
+    assert backends.network_shape(None, 0, 1) is None
