@@ -64,6 +64,7 @@ def export_onnx(network: RunTimeNetwork, shape: NetworkShape, path: Path, *, gat
         outputs = OUTPUT_NAMES[:1]
     try:
         program = exported(network, shape, gather_sampling=gather_sampling)
+        program = program.run_decompositions({torch.ops.aten.where.self: _boolean_where})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its own deprecations
             made = torch.onnx.export(program, dynamo=True, input_names=[INPUT_NAME], output_names=list(outputs), verbose=False)
@@ -76,6 +77,13 @@ def export_onnx(network: RunTimeNetwork, shape: NetworkShape, path: Path, *, gat
     finally:
         partial.unlink(missing_ok=True)
     return found
+
+
+def _boolean_where(condition: Tensor, chosen: Tensor, other: Tensor) -> Any:
+    """`where` between booleans by logic alone: onnxruntime has none for them. Others stay as they are."""
+    if chosen.dtype != torch.bool or other.dtype != torch.bool:
+        return NotImplemented
+    return (condition & chosen) | (~condition & other)
 
 
 def _onnx_network(path: Path) -> CompiledNetwork:
