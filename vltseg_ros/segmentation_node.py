@@ -11,6 +11,7 @@ import functools
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,8 +27,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from vltseg_core.errors import VltsegError
-from vltseg_core.runtime import Segmenter
+from vltseg_core.runtime import BackendSettings, Segmenter
 from vltseg_ros import diagnostics, messages, parameters
+from vltseg_ros.backend_building import BackendBuilding
 from vltseg_ros.diagnostics import FrameStatistics
 from vltseg_ros.frame_slot import Frame, FrameSlots, FrameWorker
 from vltseg_ros.input_watchdog import explain_silence
@@ -56,6 +58,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         parameters.declare(self)
         self._settings: NodeParameters | None = None
         self._segmenter: Segmenter | None = None
+        self._building: BackendBuilding | None = None
         self._outputs: dict[str, MaskPublishers] = {}
         self._inputs: dict[str, Any] = {}
         self._worker: FrameWorker | None = None
@@ -75,15 +78,22 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         try:
             settings = parameters.read(self)
             started = time.monotonic()
+            batch_size = min(settings.max_batch_size, len(settings.camera_names))
             segmenter = self._load(
                 settings.checkpoint,
                 device=settings.device,
                 precision=settings.precision,
-                backend=settings.backend,
+                backend=BackendSettings(
+                    settings.backend,
+                    batch_size=batch_size,
+                    engine_cache=Path(settings.engine_cache) if settings.engine_cache else None,
+                    allow_build=settings.allow_build,
+                    build_later=True,
+                ),
                 input_size=settings.input_size,
                 window_px=None if settings.window_px < 0 else settings.window_px,
             )
-            pass_s = segmenter.warm_up(batch_size=min(settings.max_batch_size, len(settings.camera_names)))
+            pass_s = segmenter.warm_up(batch_size=batch_size)
         except VltsegError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -95,8 +105,11 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         description = segmenter.describe()
         self.get_logger().info(
             f"loaded {description.checkpoint} ({description.preset}) in {time.monotonic() - started:.1f} s on "
-            f"{description.device}, {description.precision}, {description.backend}: {pass_s * 1000:.0f} ms a pass"
+            f"{description.device}, {description.precision}, {description.backend} ({description.backend_reason}): "
+            f"{pass_s * 1000:.0f} ms a pass"
         )
+        if segmenter.has_backend_to_build:
+            self._building = BackendBuilding(segmenter, on_step=self._say_building, on_end=self._say_built)
         self._state_name = "inactive"
         return TransitionCallbackReturn.SUCCESS
 
@@ -147,6 +160,17 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
+    def _say_building(self, step: str) -> None:
+        self.get_logger().info(f"building the backend: {step}")
+
+    def _say_built(self, failure: str | None) -> None:
+        segmenter = self._segmenter
+        if failure:
+            self.get_logger().error(f"the backend could not be built: {failure}")
+        elif segmenter:
+            description = segmenter.describe()
+            self.get_logger().info(f"serving by {description.backend} ({description.backend_reason})")
+
     def _stop_serving(self) -> None:
         for subscription in self._inputs.values():
             self.destroy_subscription(subscription)
@@ -163,6 +187,9 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             publishers.destroy()
         self._outputs = {}
         segmenter, self._segmenter, self._settings = self._segmenter, None, None
+        building, self._building = self._building, None
+        if building and not building.wait(_STOP_PATIENCE_S):
+            self.get_logger().warning("a backend is still being built: its result is discarded")
         if segmenter:
             segmenter.close()
         self._state_name = "unconfigured"
@@ -184,6 +211,10 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
     def _answer(self, frames: list[Frame]) -> None:
         settings, segmenter = self._settings, self._segmenter
         if settings is None or segmenter is None:
+            return
+        if unready := self._unready(settings):
+            for _ in frames:
+                self._statistics.count_rejected(unready)
             return
         start = time.perf_counter()
         pictures = [p for frame in frames if (p := self._picture(frame, settings)) is not None]
@@ -210,6 +241,13 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         statistics.add_latency("convert", converted - start)
         statistics.add_latency("network", segmented - converted)
         statistics.add_latency("publish", time.perf_counter() - segmented)
+
+    def _unready(self, settings: NodeParameters) -> str | None:
+        """Why frames are not answered yet, for the counts."""
+        building = self._building
+        if building is None or settings.serve_while_building:
+            return None
+        return "backend is being built" if building.is_running else "no backend" if building.failure else None
 
     def _picture(self, frame: Frame, settings: NodeParameters) -> _Picture | None:
         """The frame's picture, or None (counted and said) where it is too old or cannot be right."""
@@ -254,6 +292,11 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             values |= diagnostics.describe_segmenter(self._segmenter.describe())
             values["memory (MB)"] = f"{self._segmenter.memory_bytes() / 1e6:.0f}"
         warnings = self._silent + self._statistics.recent_trouble()
+        if self._building is not None and self._building.is_running:
+            values["building"] = self._building.progress
+            warnings.append(f"building the backend: {self._building.progress}")
+        elif self._building is not None and self._building.failure:
+            warnings.append(f"the backend could not be built: {self._building.failure}")
         if self._worker is not None and not self._worker.is_alive:
             warnings.append("the worker thread has ended: deactivate and activate the node")
         summary = f"{self._state_name}, {values['frame rate out (Hz)']} masks/s" if self._inputs else self._state_name

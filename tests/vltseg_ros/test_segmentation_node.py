@@ -38,6 +38,7 @@ class BrightnessSegmenter:
     """Stands in for the network: a pixel's label is its red value modulo 19, its confidence the green value."""
 
     classes = CITYSCAPES
+    has_backend_to_build = False
 
     def __init__(self, delay_s: float = 0.0) -> None:
         self.delay_s = delay_s
@@ -45,6 +46,7 @@ class BrightnessSegmenter:
         self.batch_sizes: list[int] = []
         self.failures = 0
         self.busy = threading.Event()
+        self.engine_is_built = threading.Event()
 
     def load(self, checkpoint: str, **options: Any) -> BrightnessSegmenter:
         if checkpoint == "missing":
@@ -66,6 +68,10 @@ class BrightnessSegmenter:
 
     def describe(self) -> SegmenterDescription:
         return SegmenterDescription("stand-in", "custom", CITYSCAPES, 1, "cpu", "fp32", "eager", "no other", None, "nothing")
+
+    def build_backend(self, progress: Callable[[str], None]) -> None:
+        progress("building the engine")
+        assert self.engine_is_built.wait(30)
 
     def memory_bytes(self) -> int:
         return 1_000_000
@@ -302,6 +308,22 @@ def test_diagnostics_say_what_runs_and_how_fast(start: Any, peer: Any, diagnosti
     for stage in ("convert", "network", "publish", "stamp to mask"):
         assert float(shown[f"latency {stage}, median (ms)"]) <= float(shown[f"latency {stage}, p95 (ms)"])
     assert float(shown["frame rate out (Hz)"]) > 0
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_a_backend_is_built_beside_the_callbacks(
+    start: Any, peer: Any, diagnostics: Any, segmenter: BrightnessSegmenter, serves: bool
+) -> None:
+    segmenter.has_backend_to_build = True
+    start("-p", "diagnostics_period_s:=0.2", "-p", f"serve_while_building:={str(serves).lower()}")
+    talk = Conversation(peer, "/image", "/semantic/labels")
+    assert (talk.ask(image_message(), timeout_s=5 if serves else 1) is not None) == serves
+    status = diagnostics(lambda s: "building the backend: building the engine" in s.message)
+    assert values(status)["building"].startswith("building the engine")
+    assert values(status).get("rejected: backend is being built") == (None if serves else "1")
+    segmenter.engine_is_built.set()
+    diagnostics(lambda s: "building" not in values(s))
+    assert talk.ask(image_message()) is not None
 
 
 def change_state(peer: Any, transition: int) -> bool:

@@ -2,7 +2,8 @@
 """What runs on a vehicle: the `Segmenter` facade."""
 
 from vltseg_core.runtime.augmentation import InferenceAugmentation
+from vltseg_core.runtime.backends import BackendSettings
 from vltseg_core.runtime.segmentation import Segmentation, SegmenterDescription
 from vltseg_core.runtime.segmenter import Segmenter
 
-__all__ = ["InferenceAugmentation", "Segmentation", "Segmenter", "SegmenterDescription"]
+__all__ = ["BackendSettings", "InferenceAugmentation", "Segmentation", "Segmenter", "SegmenterDescription"]

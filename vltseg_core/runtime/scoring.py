@@ -6,22 +6,27 @@ B batch, K classes, h and w pixels of the input, H and W of the image.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional as F
 
+from vltseg_core.config import VltsegConfig
 from vltseg_core.model.mask_decoder import MaskPrediction
 from vltseg_core.model.semantic_map import semantic_scores
-from vltseg_core.model.vltseg import Vltseg
 from vltseg_core.runtime.sliding_window import SlidingWindow
 
 
 @dataclass(frozen=True)
 class ClassScores:
-    """window: slides over larger inputs, None for whole ones. whole_masks: see `semantic_scores`."""
+    """predict: normalised images [B, 3, h, w] to their masks, by the network of `config`.
 
-    network: Vltseg
+    window: slides over larger inputs, None for whole ones. whole_masks: see `semantic_scores`.
+    """
+
+    predict: Callable[[Tensor], MaskPrediction]
+    config: VltsegConfig
     window: SlidingWindow | None
     whole_masks: bool
 
@@ -33,15 +38,15 @@ class ClassScores:
         """
         input_size = (inputs.shape[-2], inputs.shape[-1])
         if self.window is not None and max(input_size) > self.window.size_px:
-            scores = self.window.merge(inputs, len(self.network.config.classes), self._of_crop)
+            scores = self.window.merge(inputs, len(self.config.classes), self._of_crop)
         else:
-            is_published = self.network.config.image_encoder.partial_patches == "drop"
+            is_published = self.config.image_encoder.partial_patches == "drop"
             scores = self._of_crop(inputs, input_size if is_published else size)
         if scores.shape[-2:] == size:
             return scores
         return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
 
     def _of_crop(self, crop: Tensor, size: tuple[int, int]) -> Tensor:
-        mask_logits, class_logits = self.network(crop).predictions[-1]
+        mask_logits, class_logits = self.predict(crop)
         in_fp32 = MaskPrediction(mask_logits.float(), None if class_logits is None else class_logits.float())
         return semantic_scores(in_fp32, size, whole_masks=self.whole_masks)

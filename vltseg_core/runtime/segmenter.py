@@ -22,10 +22,15 @@ from vltseg_core.labels import ClassTable
 from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.runtime.augmentation import PLAIN, InferenceAugmentation, fit_within
+from vltseg_core.runtime.backends import BackendBuild, BackendSettings, network_shape
+from vltseg_core.runtime.engine_cache import EngineCache
 from vltseg_core.runtime.labelling import labelled
+from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
+from vltseg_core.runtime.run_time_network import RunTimeNetwork
 from vltseg_core.runtime.scoring import ClassScores
 from vltseg_core.runtime.segmentation import Segmentation, SegmenterDescription
 from vltseg_core.runtime.sliding_window import SlidingWindow
+from vltseg_core.runtime.tensorrt_backend import EngineRequest, Progress
 from vltseg_core.runtime.weights_path import weights_path
 
 DEFAULT_IMAGE_SIZE = (360, 640)
@@ -57,6 +62,10 @@ class Segmenter:
         self._device, self._precision, self._input_size, self._window = device, precision, input_size, window
         self._whole_masks, self._augmentation = whole_masks, augmentation
         self._source, self._trained_on, self._config = source, checkpoint.trained_on, network.config
+        self._runner: NetworkRunner | None = NetworkRunner(
+            RunTimeNetwork(self._network), ReadyBackend("eager", "nothing else was asked for")
+        )
+        self._backend_build: BackendBuild | None = None
         self._mean = torch.tensor(self._config.mean, device=device).view(3, 1, 1)
         self._std = torch.tensor(self._config.std, device=device).view(3, 1, 1)
 
@@ -67,7 +76,7 @@ class Segmenter:
         *,
         device: str = "auto",
         precision: str = "auto",
-        backend: str = "auto",
+        backend: str | BackendSettings = "auto",
         input_size: tuple[int, int] | None = None,
         window_px: int | None = None,
         whole_masks: bool = False,
@@ -80,7 +89,7 @@ class Segmenter:
                 a published checkpoint that was fetched ("acdc_1").
             device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
             precision: "auto" (fp16 on a GPU, fp32 on a CPU), "fp32", "fp16" or "bf16".
-            backend: "auto" or "eager".
+            backend: "auto" (the best that works, see `describe`), "eager", "compile" or "tensorrt", or more settings of it.
             input_size: (height, width) in pixels that every image is resized to; None keeps each image's own size.
             window_px: side of the square window that slides over images larger than it, 0 for whole images; None takes the
                 checkpoint's own (the published crop for a published checkpoint, else 0).
@@ -90,8 +99,7 @@ class Segmenter:
 
         Raises CheckpointError, ConfigurationError or DeviceError with what to do next.
         """
-        if backend not in ("auto", "eager"):
-            raise ConfigurationError(f"unknown backend '{backend}': use auto or eager")
+        settings = BackendSettings(backend) if isinstance(backend, str) else backend
         if input_size is not None and min(input_size) < 32:
             raise ConfigurationError(f"input size {input_size} (height, width) is too small: use 32 pixels or more")
         if window_px and not window_px >= 32:
@@ -100,7 +108,7 @@ class Segmenter:
         chosen_precision = devices.resolve_precision(precision, chosen_device)
         path = weights_path(checkpoint_or_preset)
         checkpoint = native.load(path)
-        return cls(
+        segmenter = cls(
             checkpoint,
             source=str(path),
             device=chosen_device,
@@ -110,6 +118,32 @@ class Segmenter:
             whole_masks=whole_masks,
             augmentation=augmentation,
         )
+        segmenter._prepare_backend(settings, path)
+        return segmenter
+
+    def _prepare_backend(self, settings: BackendSettings, path: Path) -> None:
+        assert self._runner is not None
+        shape = network_shape(self._input_size, self._window.size_px if self._window else 0, settings.batch_size)
+        request = shape and EngineRequest(
+            self._runner.network, path, self._config.to_dict(), self._precision, shape, EngineCache(settings.engine_cache)
+        )
+        self._backend_build = BackendBuild(settings, self._runner, request or None, str(path))
+        if not settings.build_later:
+            self._backend_build.run()
+
+    @property
+    def has_backend_to_build(self) -> bool:
+        """Whether `build_backend` has something to do."""
+        return self._backend_build is not None and self._backend_build.is_wanted
+
+    def build_backend(self, progress: Progress | None = None) -> None:
+        """Build or load the backend that was put off by `build_later`; it takes over from the eager network when it works.
+
+        May run in another thread while `segment` serves. progress: told of each step. Raises DeviceError where a backend
+        that was asked for by name does not work; the eager network goes on serving then.
+        """
+        if self._backend_build is not None:
+            self._backend_build.run(progress, in_process=False)
 
     @torch.inference_mode()
     def segment(self, images: Sequence[NDArray[np.uint8]], *, box: tuple[int, int] | None = None) -> list[Segmentation]:
@@ -185,8 +219,8 @@ class Segmenter:
         return output
 
     def _segment_batch(self, images: list[NDArray[np.uint8]], box: tuple[int, int] | None) -> list[Segmentation]:
-        assert self._network is not None
-        scores_of = ClassScores(self._network, self._window, self._whole_masks)
+        assert self._runner is not None
+        scores_of = ClassScores(self._runner, self._config, self._window, self._whole_masks)
         height, width = images[0].shape[:2]
         input_size = fit_within((height, width), box) if box else self._input_size or (height, width)
         try:
@@ -228,8 +262,8 @@ class Segmenter:
             num_parameters=self._num_parameters,
             device=devices.describe_device(self._device),
             precision=self._precision,
-            backend="eager",
-            backend_reason="the only one built in",
+            backend=self._runner.name if self._runner else "eager",
+            backend_reason=self._runner.reason if self._runner else "closed",
             input_size=self._input_size,
             trained_on=self._trained_on,
             window=self._window,
@@ -242,7 +276,7 @@ class Segmenter:
 
     def close(self) -> None:
         """Free the device's memory. Safe to call twice."""
-        self._network = None
+        self._network = self._runner = self._backend_build = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 

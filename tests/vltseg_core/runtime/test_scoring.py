@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from vltseg_core.checkpoints import native, published
 from vltseg_core.errors import DeviceError
+from vltseg_core.model.mask_decoder import MaskPrediction
 from vltseg_core.model.semantic_map import semantic_scores
 from vltseg_core.model.vltseg import Vltseg
 from vltseg_core.runtime import Segmenter
@@ -28,6 +30,10 @@ def network() -> Vltseg:
     return published.convert(Path(__file__).parents[2] / "parity" / "mini.pth")
 
 
+def _predict(network: Vltseg) -> Callable[[torch.Tensor], MaskPrediction]:
+    return lambda images: network(images).predictions[-1]
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("window", [None, SlidingWindow(112)])
 def test_a_published_network_s_scores_are_made_at_the_input_s_size_and_then_resized(
@@ -38,7 +44,7 @@ def test_a_published_network_s_scores_are_made_at_the_input_s_size_and_then_resi
     prediction = network(inputs).predictions[-1]
     expected = F.interpolate(semantic_scores(prediction, (70, 98)), SIZE, mode="bilinear")
     at_once = semantic_scores(prediction, SIZE)
-    assert torch.allclose(ClassScores(network, window, False)(inputs, SIZE), expected, atol=1e-6)
+    assert torch.allclose(ClassScores(_predict(network), network.config, window, False)(inputs, SIZE), expected, atol=1e-6)
     assert not torch.allclose(expected, at_once, atol=1e-3)
 
 
@@ -48,7 +54,7 @@ def test_other_networks_masks_are_resized_to_the_image_at_once(network: Vltseg) 
     ours = Vltseg(dataclasses.replace(network.config, image_encoder=config)).eval()
     inputs = torch.randn(1, 3, 70, 98)
     expected = semantic_scores(ours(inputs).predictions[-1], SIZE)
-    assert torch.allclose(ClassScores(ours, None, False)(inputs, SIZE), expected, atol=1e-6)
+    assert torch.allclose(ClassScores(_predict(ours), ours.config, None, False)(inputs, SIZE), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

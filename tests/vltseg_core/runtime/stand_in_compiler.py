@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stands in for Torch-TensorRT, which needs a GPU: engines are the exported graphs themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from vltseg_core.runtime.agreement import CompiledNetwork
+
+
+class StandInCompiler:
+    """Notes what it is given. is_wrong: its engines give the classes in another order."""
+
+    def __init__(self, *, why_unusable: str | None = None, is_wrong: bool = False, driver: str = "550.54") -> None:
+        self.why_unusable, self.is_wrong, self.driver = why_unusable, is_wrong, driver
+        self.compiled: list[tuple[ExportedProgram, Tensor, dict[str, Any]]] = []
+        self.loaded: list[Path] = []
+
+    def unusable(self, device: torch.device) -> str | None:
+        return self.why_unusable
+
+    def versions(self, device: torch.device) -> dict[str, str]:
+        return {"GPU": "stand-in", "driver": self.driver, "TensorRT": "10.13"}
+
+    def compile(self, program: ExportedProgram, example: Tensor, settings: dict[str, Any]) -> ExportedProgram:
+        self.compiled.append((program, example, settings))
+        return program
+
+    def save(self, module: ExportedProgram, path: Path, example: Tensor) -> None:
+        with path.open("wb") as file:  # whatever the name ends in
+            torch.export.save(module, file)
+
+    def load(self, path: Path, example: Tensor) -> CompiledNetwork:
+        self.loaded.append(path)
+        with path.open("rb") as file:
+            module = torch.export.load(file).module()
+
+        def run(images: Tensor) -> tuple[Tensor, ...]:
+            outputs = tuple(module(images))
+            return tuple(-output for output in outputs) if self.is_wrong else outputs
+
+        return run

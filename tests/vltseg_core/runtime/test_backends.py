@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Backends: what is passed to the compiler, kept, checked, refused, and gone on from. A stand-in compiler, no TensorRT."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.vltseg_core.runtime.networks import run_time_network, save_weights, small_config
+from tests.vltseg_core.runtime.stand_in_compiler import StandInCompiler
+from vltseg_core.errors import ConfigurationError, DeviceError
+from vltseg_core.runtime import BackendSettings, Segmenter, backends
+from vltseg_core.runtime.agreement import agreement, require_agreement
+from vltseg_core.runtime.build_engine import build_ahead
+from vltseg_core.runtime.compile_backend import build_compiled
+from vltseg_core.runtime.engine_cache import EngineCache
+from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
+from vltseg_core.runtime.run_time_network import NetworkShape
+
+SIZE = (64, 96)
+SHAPE = NetworkShape(2, *SIZE)
+IMAGES = [np.random.default_rng(i).integers(0, 256, (80, 120, 3), np.uint8) for i in range(3)]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_weights(small_config(), tmp_path_factory.mktemp("weights") / "small.safetensors")
+
+
+@pytest.fixture(scope="module")
+def built_once(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StandInCompiler, list[str]]:
+    """A folder with one engine, the compiler that made it, and the steps that were told."""
+    folder, compiler, steps = tmp_path_factory.mktemp("engines") / "own", StandInCompiler(), []
+    build_ahead(weights, SHAPE, device="cpu", cache=EngineCache(folder), progress=steps.append, compiler=compiler)
+    return folder, compiler, steps
+
+
+@pytest.fixture
+def engines(built_once: tuple[Path, StandInCompiler, list[str]], tmp_path: Path) -> Path:
+    """A copy of that folder, to do harm to."""
+    return Path(shutil.copytree(built_once[0], tmp_path / "engines"))
+
+
+def settings(folder: Path, compiler: StandInCompiler, **changes: Any) -> BackendSettings:
+    return replace(BackendSettings("tensorrt", batch_size=2, engine_cache=folder, compiler=compiler), **changes)
+
+
+def load(weights: Path, backend: str | BackendSettings, **options: Any) -> Segmenter:
+    return Segmenter.load(weights, device="cpu", backend=backend, **{"input_size": SIZE, **options})
+
+
+def entry(engines: Path) -> Path:
+    (found,) = (path for path in engines.iterdir() if path.is_dir())
+    return found
+
+
+def test_the_compiler_is_given_what_keeps_the_result_right(built_once: tuple[Path, StandInCompiler, list[str]]) -> None:
+    folder, compiler, steps = built_once
+    ((program, example, passed),) = compiler.compiled
+    assert tuple(example.shape) == (2, 3, *SIZE)
+    assert passed["attn_bias_is_causal"] is False and passed["decompose_attention"] is True
+    assert passed["cache_built_engines"] is passed["reuse_cached_engines"] is False
+    operators = {str(node.target) for node in program.graph.nodes}
+    assert "aten.gather.default" in operators and "aten.grid_sampler.default" not in operators
+    record = json.loads((entry(folder) / "engine.json").read_text())
+    assert record["identity"]["versions"]["driver"] == "550.54" and "100.00 % equal labels" in record["agreement"]
+    assert [s.split()[0] for s in steps[1:]] == ["exporting", "building", "saving", "checking"]
+
+
+def test_a_kept_engine_answers_as_the_network_does(weights: Path, engines: Path) -> None:
+    compiler = StandInCompiler()
+    segmenter = load(weights, settings(engines, compiler, allow_build=False))
+    assert segmenter.describe().backend == "tensorrt" and compiler.compiled == []
+    for images in (IMAGES[:1], IMAGES[:2], IMAGES):  # filled up, exact, in two batches
+        for ours, plain in zip(segmenter.segment(images), load(weights, "eager").segment(images), strict=True):
+            assert (ours.labels == plain.labels).mean() > 0.999
+
+
+def cut_short(folder: Path) -> None:
+    path = folder / "engine.ep"
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def changed_record(folder: Path) -> None:
+    record = json.loads((folder / "engine.json").read_text())
+    record["identity"]["versions"]["driver"] = "1"
+    (folder / "engine.json").write_text(json.dumps(record))
+
+
+def broken_record(folder: Path) -> None:
+    (folder / "engine.json").write_text("{")
+
+
+def no_file(folder: Path) -> None:
+    (folder / "engine.ep").unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        (cut_short, "damaged: the file is not the one"),
+        (changed_record, "another's: driver differ"),
+        (broken_record, "record cannot be read"),
+        (no_file, "is missing"),
+        (shutil.rmtree, "no engine in"),
+    ],
+)
+def test_what_is_damaged_or_foreign_is_never_loaded(weights: Path, engines: Path, harm: Any, sentence: str) -> None:
+    harm(entry(engines))
+    compiler = StandInCompiler()
+    with pytest.raises(DeviceError, match=sentence) as raised:
+        load(weights, settings(engines, compiler, allow_build=False))
+    assert "allow_build is off: run 'vltseg build-engine'" in str(raised.value)
+    assert compiler.loaded == [] and compiler.compiled == []
+
+
+def test_a_damaged_engine_is_built_again_where_building_is_allowed(weights: Path, engines: Path) -> None:
+    cut_short(entry(engines))
+    compiler = StandInCompiler()
+    assert load(weights, settings(engines, compiler)).describe().backend == "tensorrt"
+    assert len(compiler.compiled) == 1
+
+
+def test_another_driver_makes_another_engine_and_is_named(weights: Path, engines: Path) -> None:
+    with pytest.raises(DeviceError, match=r"the nearest was built for another: driver\)"):
+        load(weights, settings(engines, StandInCompiler(driver="560.1"), allow_build=False))
+
+
+def test_a_folder_that_others_can_write_to_is_not_read(weights: Path, engines: Path) -> None:
+    engines.chmod(0o777)
+    compiler = StandInCompiler()
+    with pytest.raises(DeviceError, match="others can change"):
+        load(weights, settings(engines, compiler))
+    assert compiler.loaded == []
+
+
+def test_an_engine_that_says_another_thing_is_refused_and_not_kept(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"refused: .* % equal labels.* against the eager one"):
+        load(weights, settings(tmp_path / "new", StandInCompiler(is_wrong=True)))
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_numbers_that_are_none_agree_with_nothing() -> None:
+    network = run_time_network(small_config())
+    compiled = lambda images: tuple(output * float("nan") for output in network(images))  # noqa: E731
+    found = agreement(network, compiled, SHAPE)
+    assert found.equal_labels == 0 and found.confidence_error == float("inf")
+    with pytest.raises(DeviceError, match="use precision bf16 or fp32"):
+        require_agreement(network, compiled, SHAPE, precision="fp16")
+
+
+def test_auto_goes_on_to_the_next_and_says_why(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backends, "_candidates", lambda backend, device: ("tensorrt", "compile"))
+    compiled = ReadyBackend("compile", "compiled", lambda images: (images,), SHAPE)
+    monkeypatch.setattr(backends, "build_compiled", lambda network, shape, precision: compiled)
+    said = load(weights, settings(tmp_path, StandInCompiler(why_unusable="there is no GPU"), backend="auto")).describe()
+    assert (said.backend, said.backend_reason) == (
+        "compile", "compiled; tensorrt: backend tensorrt cannot be used: there is no GPU",
+    )  # fmt: skip
+
+    def fail(network: Any, shape: Any, precision: str) -> ReadyBackend:
+        raise DeviceError("no compiler")
+
+    monkeypatch.setattr(backends, "build_compiled", fail)
+    said = load(weights, settings(tmp_path, StandInCompiler(why_unusable="there is no GPU"), backend="auto")).describe()
+    assert said.backend == "eager" and "there is no GPU" in said.backend_reason and "no compiler" in said.backend_reason
+
+
+def test_a_backend_asked_for_by_name_fails_with_its_reason(weights: Path) -> None:
+    with pytest.raises(DeviceError, match="TensorRT needs an NVIDIA GPU"):
+        load(weights, "tensorrt")
+    with pytest.raises(ConfigurationError, match="give an input size"):
+        load(weights, "compile", input_size=None)
+
+
+def test_auto_on_a_cpu_is_eager(weights: Path) -> None:
+    said = load(weights, "auto").describe()
+    assert said.backend == "eager" and "on a CPU" in said.backend_reason
+
+
+def test_building_may_be_put_off_and_the_eager_network_serves_meanwhile(weights: Path, engines: Path) -> None:
+    compiler = StandInCompiler()
+    segmenter = load(weights, settings(engines, compiler, build_later=True))
+    assert segmenter.has_backend_to_build and segmenter.describe().backend_reason == "until tensorrt is ready"
+    before = segmenter.segment(IMAGES[:1])[0]
+    segmenter.build_backend()
+    assert segmenter.describe().backend == "tensorrt" and not segmenter.has_backend_to_build
+    assert (segmenter.segment(IMAGES[:1])[0].labels == before.labels).mean() > 0.999
+
+
+def test_an_engine_is_built_in_a_process_of_its_own_whose_last_words_are_passed_on(weights: Path, tmp_path: Path) -> None:
+    segmenter = load(weights, settings(tmp_path / "none", StandInCompiler(), build_later=True))
+    with pytest.raises(DeviceError, match="could not be built: no engine can be built here: TensorRT needs an NVIDIA GPU"):
+        segmenter.build_backend()
+    assert "tensorrt failed" in segmenter.describe().backend_reason
+
+
+def test_images_of_another_size_go_to_the_eager_network_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    network = run_time_network(small_config())
+    runner = NetworkRunner(network, ReadyBackend("compile", "made", network, SHAPE))
+    runner(torch.zeros(2, 3, *SIZE))
+    assert runner.reason == "made"
+    for _ in range(2):
+        runner(torch.zeros(1, 3, 64, 64))
+    assert runner.reason == "made; images of 64x64 by the eager network"
+    assert [record.message for record in caplog.records].count(
+        "images of 64x64 go to the eager network: compile was made for 2 x 96x64"
+    ) == 1
+
+
+@pytest.mark.parametrize("with_text_queries", [False, True])
+def test_a_compiled_network_is_checked(with_text_queries: bool) -> None:
+    network = run_time_network(small_config(with_text_queries=with_text_queries))
+    ready = build_compiled(network, SHAPE, precision="fp32", compiler="aot_eager")
+    assert ready.name == "compile" and "100.00 % equal labels" in ready.reason
+
+
+def test_a_compiler_that_fails_is_quoted() -> None:
+    with pytest.raises(DeviceError, match=r"torch.compile failed \(.*no_such"):
+        build_compiled(run_time_network(small_config()), SHAPE, precision="fp32", compiler="no_such_compiler")
+
+
+def test_what_enters_the_network_is_the_image_or_its_window() -> None:
+    assert backends.network_shape((1080, 1920), 0, 3) == (3, 1080, 1920)
+    assert backends.network_shape((1080, 1920), 512, 3) == (3, 512, 512)
+    assert backends.network_shape((400, 1920), 512, 1) == (1, 400, 512)
+    assert backends.network_shape(None, 512, 1) == (1, 512, 512)
+    assert backends.network_shape(None, 0, 1) is None

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which backend runs the network: eager, compile or tensorrt, or the best of them that works."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from vltseg_core.errors import ConfigurationError, DeviceError
+from vltseg_core.runtime.compile_backend import build_compiled
+from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
+from vltseg_core.runtime.run_time_network import NetworkShape
+from vltseg_core.runtime.tensorrt_backend import EngineCompiler, EngineRequest, Progress, TorchTensorrt, engine_backend
+
+BACKENDS = ("auto", "eager", "compile", "tensorrt")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BackendSettings:
+    """Which backend, and how it comes to be.
+
+    backend: one of BACKENDS. batch_size: images that a compiled network takes at once. engine_cache: folder of TensorRT
+    engines, by default in the package's cache. allow_build: whether an engine that is missing, stale or damaged is built.
+    build_later: leave building and loading to `Segmenter.build_backend`; until then the eager network serves.
+    compiler: what makes the engines.
+    """
+
+    backend: str = "auto"
+    batch_size: int = 1
+    engine_cache: Path | None = None
+    allow_build: bool = True
+    build_later: bool = False
+    compiler: EngineCompiler = TorchTensorrt()
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise ConfigurationError(f"unknown backend '{self.backend}': use {', '.join(BACKENDS)}")
+        if self.batch_size < 1:
+            raise ConfigurationError(f"batch size {self.batch_size}: use 1 or more")
+
+
+class BackendBuild:
+    """The way from the eager network to the backend that was asked for.
+
+    Args:
+        settings: which. runner: what it takes over from. request: the network and its engine; None where images of any
+            size may come, for which nothing can be compiled. source: checkpoint, as the command line takes it.
+    """
+
+    def __init__(self, settings: BackendSettings, runner: NetworkRunner, request: EngineRequest | None, source: str) -> None:
+        self._settings, self._runner, self._request, self._source = settings, runner, request, source
+        device = next(runner.network.parameters()).device
+        self._candidates = _candidates(settings.backend, device)
+        if settings.backend == "eager":
+            runner.serve_with(ReadyBackend("eager", "asked for"))
+        elif not self._candidates:
+            runner.serve_with(ReadyBackend("eager", "on a CPU compiling costs minutes: ask for backend compile by name"))
+        elif request is None:
+            if settings.backend != "auto":
+                raise ConfigurationError(
+                    f"backend {settings.backend} compiles for one image size: give an input size (input_height and input_width)"
+                )
+            self._candidates = ()
+            runner.serve_with(ReadyBackend("eager", "images of any size may come: give an input size to have it compiled"))
+        else:
+            runner.serve_with(ReadyBackend("eager", f"until {' or '.join(self._candidates)} is ready"))
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is something to build or load."""
+        return bool(self._candidates)
+
+    def run(self, progress: Progress | None = None, *, in_process: bool = True) -> None:
+        """Build or load the first candidate that works and let it take over.
+
+        in_process: False builds an engine in a process of its own, so that serving goes on undisturbed meanwhile.
+        Raises DeviceError where a backend that was asked for by name does not work; `auto` goes on to the next and says why.
+        """
+        failures: list[str] = []
+        candidates, self._candidates = self._candidates, ()
+        for name in candidates:
+            try:
+                ready = self._made(name, progress or _ignore, in_process=in_process)
+            except DeviceError as error:
+                if self._settings.backend != "auto":
+                    self._runner.serve_with(ReadyBackend("eager", f"{name} failed: {error}"))
+                    raise
+                _log.warning("backend %s does not work: %s", name, error)
+                failures.append(f"{name}: {error}")
+                continue
+            reason = "; ".join([ready.reason, *failures])
+            self._runner.serve_with(ReadyBackend(ready.name, reason, ready.network, ready.shape))
+            return
+        if candidates:
+            self._runner.serve_with(ReadyBackend("eager", "; ".join(["no other works", *failures])))
+
+    def _made(self, name: str, progress: Progress, *, in_process: bool) -> ReadyBackend:
+        request, settings = self._request, self._settings
+        assert request is not None  # else there are no candidates
+        if name == "compile":
+            progress(f"compiling for {request.shape}")
+            return build_compiled(request.network, request.shape, precision=request.precision)
+        return engine_backend(
+            request,
+            settings.compiler,
+            allow_build=settings.allow_build,
+            progress=progress,
+            build=None if in_process else lambda: _build_in_child(request, self._source, progress),
+        )
+
+
+def network_shape(input_size: tuple[int, int] | None, window_px: int, batch_size: int) -> NetworkShape | None:
+    """What enters the network: whole images of `input_size`, or windows of it; None where images of any size may come."""
+    if input_size is None:
+        return NetworkShape(batch_size, window_px, window_px) if window_px else None
+    if window_px and max(input_size) > window_px:
+        return NetworkShape(batch_size, min(window_px, input_size[0]), min(window_px, input_size[1]))
+    return NetworkShape(batch_size, *input_size)
+
+
+def _candidates(backend: str, device: torch.device) -> tuple[str, ...]:
+    """The backends to try, best first, before eager."""
+    if backend == "auto":
+        return ("tensorrt", "compile") if device.type == "cuda" else ()
+    return () if backend == "eager" else (backend,)
+
+
+def _build_in_child(request: EngineRequest, source: str, progress: Progress) -> None:
+    """Build an engine by `vltseg build-engine`; DeviceError with its last words where it fails."""
+    batch, height, width = request.shape
+    command = [sys.executable, "-m", "vltseg_core.runtime.build_engine", source, str(request.device), request.precision]
+    command += [str(batch), str(height), str(width), str(request.cache.folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        progress(line.strip())
+    _, said = process.communicate()
+    if process.returncode != 0:
+        last = said.strip().splitlines()[-1] if said.strip() else f"exit code {process.returncode}"
+        raise DeviceError(f"the TensorRT engine could not be built: {last}")
+
+
+def _ignore(step: str) -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds TensorRT engines ahead of time; as a program, for one that the node needs, beside its serving.
+
+python -m vltseg_core.runtime.build_engine CHECKPOINT DEVICE PRECISION BATCH HEIGHT WIDTH CACHE
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import vltseg_core.runtime.device as devices
+from vltseg_core.checkpoints import native
+from vltseg_core.errors import DeviceError, VltsegError
+from vltseg_core.model.folding import fold_for_inference
+from vltseg_core.runtime.backends import network_shape
+from vltseg_core.runtime.engine_cache import EngineCache, NoEngineError
+from vltseg_core.runtime.run_time_network import NetworkShape, RunTimeNetwork
+from vltseg_core.runtime.tensorrt_backend import (
+    EngineCompiler,
+    EngineRequest,
+    Progress,
+    TorchTensorrt,
+    build_engine,
+    load_engine,
+)
+from vltseg_core.runtime.weights_path import weights_path
+
+
+def run_time_network(checkpoint: str | Path, *, device: str = "cpu", precision: str = "auto") -> tuple[RunTimeNetwork, Path, str]:
+    """A checkpoint as it runs on a vehicle, its weights file, and the precision."""
+    chosen = devices.resolve_device(device)
+    chosen_precision = devices.resolve_precision(precision, chosen)
+    path = weights_path(checkpoint)
+    network = native.load(path).network.eval()
+    fold_for_inference(network)
+    return RunTimeNetwork(network.to(chosen, devices.DTYPES[chosen_precision])).eval(), path, chosen_precision
+
+
+def engine_shape(checkpoint: str | Path, batch: int, image_size: tuple[int, int], window_px: int | None) -> NetworkShape:
+    """What enters the network for images of that size; window_px: 0 for whole images, None for the checkpoint's own window."""
+    config, _ = native.read_header(weights_path(checkpoint))
+    shape = network_shape(image_size, config.inference.window_px if window_px is None else window_px, batch)
+    assert shape is not None  # there is a size
+    return shape
+
+
+def build_ahead(
+    checkpoint: str | Path,
+    shape: NetworkShape,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    cache: EngineCache,
+    progress: Progress,
+    force: bool = False,
+    compiler: EngineCompiler | None = None,
+) -> Path:
+    """The engine file for that network, size and machine, built unless it is there; DeviceError where that fails."""
+    compiler = compiler or TorchTensorrt()
+    network, path, chosen_precision = run_time_network(checkpoint, device=device, precision=precision)
+    request = EngineRequest(network, path, network.network.config.to_dict(), chosen_precision, shape, cache)
+    if unusable := compiler.unusable(request.device):
+        raise DeviceError(f"no engine can be built here: {unusable}")
+    if not force:
+        try:
+            load_engine(request, compiler)
+            progress("the engine is there already")
+            return cache.find(request.identity(compiler))[0]
+        except NoEngineError as missing:
+            progress(str(missing))
+    return build_engine(request, compiler, progress)
+
+
+def main(arguments: list[str]) -> int:
+    """As the module says; steps on stdout, what went wrong on stderr."""
+    checkpoint, device, precision, batch, height, width, cache = arguments
+    try:
+        build_ahead(
+            checkpoint,
+            NetworkShape(int(batch), int(height), int(width)),
+            device=device,
+            precision=precision,
+            cache=EngineCache(Path(cache)),
+            progress=lambda step: print(step, flush=True),
+        )
+    except VltsegError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
