@@ -38,6 +38,9 @@ class EngineCompiler(Protocol):
     def compile(self, program: ExportedProgram, example: Tensor, settings: dict[str, Any]) -> Any:
         """The compiled module."""
 
+    def left_out(self, module: Any) -> list[str]:
+        """Operators of a compiled module that PyTorch runs, not TensorRT."""
+
     def save(self, module: Any, path: Path, example: Tensor) -> None:
         """Write it to a file."""
 
@@ -73,6 +76,11 @@ class TorchTensorrt:
         """As the protocol says."""
         dynamo = importlib.import_module("torch_tensorrt.dynamo")
         return dynamo.compile(program, arg_inputs=[example], device=example.device, **settings)
+
+    def left_out(self, module: Any) -> list[str]:
+        """As the protocol says; torch_tensorrt names such a part of the module `_run_on_gpu_N`."""
+        parts = [part for name, part in module.named_children() if "_run_on_gpu" in name]
+        return sorted({str(node.target) for part in parts for node in part.graph.nodes if node.op == "call_function"})
 
     def save(self, module: Any, path: Path, example: Tensor) -> None:
         """As the protocol says."""
@@ -141,6 +149,8 @@ def load_engine(request: EngineRequest, compiler: EngineCompiler) -> ReadyBacken
     except Exception as error:
         raise DeviceError(f"the engine '{path}' does not load ({error}): delete its folder, or build it again") from error
     reason = f"engine for {request.shape} of {record.get('built', 'unknown date')}, {record.get('agreement', 'unchecked')}"
+    if left_out := record.get("outside TensorRT"):
+        reason += f", outside TensorRT: {left_out}"
     return ReadyBackend("tensorrt", reason, network, request.shape)
 
 
@@ -161,6 +171,9 @@ def build_engine(request: EngineRequest, compiler: EngineCompiler, progress: Pro
         program = exported(request.network, request.shape, gather_sampling=request.gather_sampling)
         progress("building the engine (minutes)")
         module = compiler.compile(program, example, compile_settings(request.precision))
+        if left_out := compiler.left_out(module):
+            notes["outside TensorRT"] = ", ".join(left_out)
+            progress(f"PyTorch runs what TensorRT did not take: {notes['outside TensorRT']}")
         progress("saving the engine")
         return request.cache.keep(identity, notes, write)
     except DeviceError:

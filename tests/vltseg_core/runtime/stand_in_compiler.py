@@ -14,10 +14,17 @@ from vltseg_core.runtime.agreement import CompiledNetwork
 
 
 class StandInCompiler:
-    """Notes what it is given. is_wrong: its engines give the classes in another order."""
+    """Notes what it is given. is_wrong: its engines give the classes in another order. outside: operators it leaves out."""
 
-    def __init__(self, *, why_unusable: str | None = None, is_wrong: bool = False, driver: str = "550.54") -> None:
-        self.why_unusable, self.is_wrong, self.driver = why_unusable, is_wrong, driver
+    def __init__(
+        self,
+        *,
+        why_unusable: str | None = None,
+        is_wrong: bool = False,
+        driver: str = "550.54",
+        outside: tuple[str, ...] = (),
+    ) -> None:
+        self.why_unusable, self.is_wrong, self.driver, self.outside = why_unusable, is_wrong, driver, outside
         self.compiled: list[tuple[ExportedProgram, Tensor, dict[str, Any]]] = []
         self.loaded: list[Path] = []
 
@@ -30,6 +37,9 @@ class StandInCompiler:
     def compile(self, program: ExportedProgram, example: Tensor, settings: dict[str, Any]) -> ExportedProgram:
         self.compiled.append((program, example, settings))
         return program
+
+    def left_out(self, module: ExportedProgram) -> list[str]:
+        return list(self.outside)
 
     def save(self, module: ExportedProgram, path: Path, example: Tensor) -> None:
         with path.open("wb") as file:  # whatever the name ends in

@@ -23,6 +23,7 @@ from vltseg_core.runtime.compile_backend import build_compiled
 from vltseg_core.runtime.engine_cache import EngineCache
 from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
 from vltseg_core.runtime.run_time_network import NetworkShape
+from vltseg_core.runtime.tensorrt_backend import TorchTensorrt
 
 SIZE = (64, 96)
 SHAPE = NetworkShape(2, *SIZE)
@@ -81,6 +82,21 @@ def test_a_kept_engine_answers_as_the_network_does(weights: Path, engines: Path)
     for images in (IMAGES[:1], IMAGES[:2], IMAGES):  # filled up, exact, in two batches
         for ours, plain in zip(segmenter.segment(images), load(weights, "eager").segment(images), strict=True):
             assert (ours.labels == plain.labels).mean() > 0.999
+
+
+def test_operators_that_tensorrt_did_not_take_are_told(weights: Path, tmp_path: Path) -> None:
+    compiler, steps = StandInCompiler(outside=("aten.nonzero.default",)), []
+    build_ahead(weights, SHAPE, device="cpu", cache=EngineCache(tmp_path / "e"), progress=steps.append, compiler=compiler)
+    segmenter = load(weights, settings(tmp_path / "e", compiler, allow_build=False))
+    assert any("aten.nonzero" in step for step in steps)
+    assert segmenter.describe().backend_reason.endswith("outside TensorRT: aten.nonzero.default")
+
+
+def test_the_parts_that_torch_tensorrt_leaves_to_pytorch_are_found() -> None:
+    taken, left = torch.fx.symbolic_trace(torch.nn.ReLU()), torch.fx.symbolic_trace(lambda x: torch.sigmoid(x))
+    module = torch.nn.ModuleDict({"_run_on_acc_0": taken, "_run_on_gpu_1": left})
+    (operator,) = TorchTensorrt().left_out(module)
+    assert "sigmoid" in operator
 
 
 def cut_short(folder: Path) -> None:
