@@ -169,7 +169,9 @@ def trusted(segmentation: Segmentation, trust: float) -> Segmentation:
     """The segmentation with its confidence multiplied by `trust`, 0 to 1; the labels stay."""
     if trust >= 1:
         return segmentation
-    return segmentation._replace(confidence=cv2.convertScaleAbs(segmentation.confidence, alpha=trust).astype(np.uint8, copy=False))
+    return segmentation._replace(
+        confidence=cv2.convertScaleAbs(segmentation.confidence, alpha=trust).astype(np.uint8, copy=False)
+    )
 
 
 class _Seen(NamedTuple):
