@@ -17,6 +17,7 @@ from std_msgs.msg import Header
 
 from vltseg_ros.image_decoding import decode
 from vltseg_ros.rejected_image import MAX_PIXELS, RejectedImageError, check_size
+from vltseg_ros.said_text import said
 
 __all__ = ["MAX_PIXELS", "RejectedImageError", "from_labels", "from_rgb", "jpeg_from_rgb", "to_rgb"]
 
@@ -116,7 +117,7 @@ def _demosaic(mosaic: NDArray[np.uint8], code: int) -> NDArray[np.uint8]:
 def _by_cv_bridge(message: Image) -> NDArray[np.uint8]:
     """Whatever else cv_bridge knows; it ignores padding, so only tightly packed rows reach it."""
     unknown = RejectedImageError(
-        "encoding", f"encoding '{message.encoding}' is not known here: publish rgb8, bgr8, mono8, bayer or yuv422"
+        "encoding", f"encoding '{said(message.encoding)}' is not known here: publish rgb8, bgr8, mono8, bayer or yuv422"
     )
     try:
         from cv_bridge import CvBridge, CvBridgeError

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Texts of strangers, as a log or a message can hold them."""
+
+from __future__ import annotations
+
+_MOST_LETTERS = 80
+
+
+def said(text: str) -> str:
+    """A text from a message for people: on one line, no control characters, its end left out where it is long."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in text[: _MOST_LETTERS + 1])
+    return plain if len(plain) <= _MOST_LETTERS else f"{plain[:_MOST_LETTERS]}..."
