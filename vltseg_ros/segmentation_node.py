@@ -27,8 +27,8 @@ from vltseg_core.runtime import Segmenter
 from vltseg_ros import diagnostics, parameters
 from vltseg_ros.backend_building import BackendBuilding
 from vltseg_ros.diagnostics import FrameStatistics
-from vltseg_ros.frame_answering import FrameAnswering
-from vltseg_ros.frame_slot import Frame, FrameSlots, FrameWorker
+from vltseg_ros.frame_answering import FrameAnswering, FrameEntrance
+from vltseg_ros.frame_slot import Frame, FrameWorker
 from vltseg_ros.input_watchdog import explain_silence
 from vltseg_ros.mask_publishers import MaskPublishers
 from vltseg_ros.parameters import NodeParameters
@@ -52,7 +52,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._building: BackendBuilding | None = None
         self._outputs: dict[str, MaskPublishers] = {}
         self._inputs: dict[str, Any] = {}
-        self._worker: FrameWorker | None = None
+        self._worker: FrameWorker[Any] | None = None
         self._answering: FrameAnswering | None = None
         self._statistics = FrameStatistics()
         self._active_since_s: float | None = None
@@ -99,8 +99,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             return result
         self._statistics = FrameStatistics()
         statistics = self._statistics
-        slots = FrameSlots(settings.camera_names, on_drop=lambda frame: statistics.count_dropped())
-        self._answering = FrameAnswering(
+        answering = self._answering = FrameAnswering(
             self,
             self._segmenter,
             self._outputs,
@@ -108,7 +107,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             settings=lambda: self._settings or settings,
             unready=self._unready,
         )
-        self._worker = FrameWorker(slots, self._answering.serve, max_batch_size=settings.max_batch_size)
+        slots, self._worker = answering.serving()
         self._active_since_s = time.monotonic()
         self._worker.start()
         compressed = settings.image_transport == "compressed"
@@ -183,7 +182,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
 
     # Frames
 
-    def _receive(self, slots: FrameSlots, statistics: FrameStatistics, camera: str, message: Image | CompressedImage) -> None:
+    def _receive(self, slots: FrameEntrance, statistics: FrameStatistics, camera: str, message: Image | CompressedImage) -> None:
         statistics.count_received(camera)
         slots.put(Frame(camera, message))
 
@@ -240,19 +239,19 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             self.get_logger().warning("; ".join(self._silent), throttle_duration_sec=_LOG_PERIOD_S)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, segmenter_factory: SegmenterFactory = Segmenter.load) -> int:
     """Run the node until a signal; 0 after SIGINT or SIGTERM, 1 if autostart fails."""
     rclpy.init(args=arguments)
     try:
-        return _run()
+        return _run(segmenter_factory)
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     finally:
         rclpy.try_shutdown()
 
 
-def _run() -> int:
-    node = SegmentationNode()
+def _run(segmenter_factory: SegmenterFactory) -> int:
+    node = SegmentationNode(segmenter_factory=segmenter_factory)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
