@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
-def explain_silence(node: Node, topic: str, message_type: str, seconds: float) -> str:
-    """One sentence on a topic (resolved name) that gave no frame for so many seconds."""
+def explain_silence(node: Node, subscription: Subscription[Any], seconds: float) -> str:
+    """One sentence on a subscription to images that gave no frame for so many seconds."""
+    topic, message_type = subscription.topic_name, f"sensor_msgs/msg/{subscription.msg_type.__name__}"
     silent = f"no frame on '{topic}' for {seconds:.0f} s"
     publishers = node.get_publishers_info_by_topic(topic)
     if publishers:

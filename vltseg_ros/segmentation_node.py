@@ -10,14 +10,10 @@ from __future__ import annotations
 import functools
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from numpy.typing import NDArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -27,26 +23,21 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from vltseg_core.errors import VltsegError
-from vltseg_core.runtime import BackendSettings, Segmenter
-from vltseg_ros import diagnostics, messages, parameters
+from vltseg_core.runtime import Segmenter
+from vltseg_ros import diagnostics, parameters
 from vltseg_ros.backend_building import BackendBuilding
 from vltseg_ros.diagnostics import FrameStatistics
-from vltseg_ros.frame_slot import Frame, FrameSlots, FrameWorker
+from vltseg_ros.frame_answering import FrameAnswering, FrameEntrance
+from vltseg_ros.frame_slot import Frame, FrameWorker
 from vltseg_ros.input_watchdog import explain_silence
 from vltseg_ros.mask_publishers import MaskPublishers
 from vltseg_ros.parameters import NodeParameters
 from vltseg_ros.parent_process import end_with_parent
-
-SegmenterFactory = Callable[..., Segmenter]
+from vltseg_ros.segmenter_loading import SegmenterFactory, load_segmenter
 
 _NEWEST_ONLY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _STOP_PATIENCE_S = 10.0
 _LOG_PERIOD_S = 5.0
-
-
-class _Picture(NamedTuple):
-    frame: Frame
-    image: NDArray[np.uint8]
 
 
 class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
@@ -61,7 +52,8 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._building: BackendBuilding | None = None
         self._outputs: dict[str, MaskPublishers] = {}
         self._inputs: dict[str, Any] = {}
-        self._worker: FrameWorker | None = None
+        self._worker: FrameWorker[Any] | None = None
+        self._answering: FrameAnswering | None = None
         self._statistics = FrameStatistics()
         self._active_since_s: float | None = None
         self._state_name = "unconfigured"
@@ -78,22 +70,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         try:
             settings = parameters.read(self)
             started = time.monotonic()
-            batch_size = min(settings.max_batch_size, len(settings.camera_names))
-            segmenter = self._load(
-                settings.checkpoint,
-                device=settings.device,
-                precision=settings.precision,
-                backend=BackendSettings(
-                    settings.backend,
-                    batch_size=batch_size,
-                    engine_cache=Path(settings.engine_cache) if settings.engine_cache else None,
-                    allow_build=settings.allow_build,
-                    build_later=True,
-                ),
-                input_size=settings.input_size,
-                window_px=None if settings.window_px < 0 else settings.window_px,
-            )
-            pass_s = segmenter.warm_up(batch_size=batch_size)
+            segmenter, pass_s = load_segmenter(settings, self._load)
         except VltsegError as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
@@ -115,15 +92,22 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the cameras and start serving frames."""
-        assert self._settings is not None
+        assert self._settings is not None and self._segmenter is not None
         settings = self._settings
         result = super().on_activate(state)
         if result != TransitionCallbackReturn.SUCCESS:
             return result
         self._statistics = FrameStatistics()
         statistics = self._statistics
-        slots = FrameSlots(settings.camera_names, on_drop=lambda frame: statistics.count_dropped())
-        self._worker = FrameWorker(slots, self._serve, max_batch_size=settings.max_batch_size)
+        answering = self._answering = FrameAnswering(
+            self,
+            self._segmenter,
+            self._outputs,
+            statistics,
+            settings=lambda: self._settings or settings,
+            unready=self._unready,
+        )
+        slots, self._worker = answering.serving()
         self._active_since_s = time.monotonic()
         self._worker.start()
         compressed = settings.image_transport == "compressed"
@@ -177,6 +161,8 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._inputs = {}
         self._active_since_s = None
         self._silent = []
+        if self._answering is not None:
+            self._answering.end()
         worker, self._worker = self._worker, None
         if worker and not worker.stop(_STOP_PATIENCE_S):
             self.get_logger().error(f"the network is still busy {_STOP_PATIENCE_S:.0f} s after the stop: its result is discarded")
@@ -196,82 +182,16 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
 
     # Frames
 
-    def _receive(self, slots: FrameSlots, statistics: FrameStatistics, camera: str, message: Image | CompressedImage) -> None:
+    def _receive(self, slots: FrameEntrance, statistics: FrameStatistics, camera: str, message: Image | CompressedImage) -> None:
         statistics.count_received(camera)
         slots.put(Frame(camera, message))
 
-    def _serve(self, frames: list[Frame]) -> None:
-        """On the worker thread: all that happens to a batch. Whatever fails costs these frames and nothing else."""
-        try:
-            self._answer(frames)
-        except Exception as error:  # the node's edge: logged and counted, and the next frame is served
-            self._statistics.count_error(len(frames))
-            self._warn(f"{len(frames)} frames lost: {type(error).__name__}: {error}")
-
-    def _answer(self, frames: list[Frame]) -> None:
-        settings, segmenter = self._settings, self._segmenter
-        if settings is None or segmenter is None:
-            return
-        if unready := self._unready(settings):
-            for _ in frames:
-                self._statistics.count_rejected(unready)
-            return
-        start = time.perf_counter()
-        pictures = [p for frame in frames if (p := self._picture(frame, settings)) is not None]
-        if not pictures:
-            return
-        converted = time.perf_counter()
-        results = segmenter.segment([picture.image for picture in pictures])
-        segmented = time.perf_counter()
-        statistics = self._statistics
-        for picture, result in zip(pictures, results, strict=True):
-            if self._active_since_s is None or picture.frame.received_s < self._active_since_s:
-                return  # deactivated meanwhile
-            header = picture.frame.message.header
-            live = self._settings or settings
-            self._outputs[picture.frame.camera].publish(
-                header,
-                picture.image,
-                result,
-                min_confidence=live.min_confidence,
-                opacity=live.overlay_opacity,
-            )
-            statistics.count_answered()
-            statistics.add_latency("stamp to mask", self._age_s(header))
-        statistics.add_latency("convert", converted - start)
-        statistics.add_latency("network", segmented - converted)
-        statistics.add_latency("publish", time.perf_counter() - segmented)
-
-    def _unready(self, settings: NodeParameters) -> str | None:
+    def _unready(self) -> str | None:
         """Why frames are not answered yet, for the counts."""
         building = self._building
-        if building is None or settings.serve_while_building:
+        if building is None or self._settings is None or self._settings.serve_while_building:
             return None
         return "backend is being built" if building.is_running else "no backend" if building.failure else None
-
-    def _picture(self, frame: Frame, settings: NodeParameters) -> _Picture | None:
-        """The frame's picture, or None (counted and said) where it is too old or cannot be right."""
-        header = frame.message.header
-        if settings.max_frame_age_s > 0 and self._age_s(header) > settings.max_frame_age_s:
-            self._statistics.count_rejected("too old")
-            self._warn(
-                f"frame of '{header.frame_id}' is {self._age_s(header):.2f} s old: check the clocks, or raise max_frame_age_s"
-            )
-            return None
-        try:
-            return _Picture(frame, messages.to_rgb(frame.message))
-        except messages.RejectedImageError as error:
-            self._statistics.count_rejected(error.reason)
-            self._warn(f"frame of '{header.frame_id}' rejected: {error}")
-            return None
-
-    def _age_s(self, header: Any) -> float:
-        """Seconds since the stamp, by the node's clock; any stamp that a message can hold, negative ones too."""
-        stamp_ns = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
-        return (self.get_clock().now().nanoseconds - stamp_ns) / 1e9
-
-    def _warn(self, sentence: str) -> None:
-        self.get_logger().warning(sentence, throttle_duration_sec=_LOG_PERIOD_S)
 
     def close(self) -> None:
         """Stop and free everything before the node is destroyed."""
@@ -311,28 +231,27 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         settings, since_s = self._settings, self._active_since_s
         if settings is None or since_s is None or settings.input_timeout_s == 0:
             return
-        message_type = "sensor_msgs/msg/" + ("CompressedImage" if settings.image_transport == "compressed" else "Image")
         for camera, subscription in self._inputs.items():
             silent_s = self._statistics.seconds_without_input(camera, since_s)
             if silent_s > settings.input_timeout_s:
-                self._silent.append(explain_silence(self, subscription.topic_name, message_type, silent_s))
+                self._silent.append(explain_silence(self, subscription, silent_s))
         if self._silent:
-            self._warn("; ".join(self._silent))
+            self.get_logger().warning("; ".join(self._silent), throttle_duration_sec=_LOG_PERIOD_S)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, segmenter_factory: SegmenterFactory = Segmenter.load) -> int:
     """Run the node until a signal; 0 after SIGINT or SIGTERM, 1 if autostart fails."""
     rclpy.init(args=arguments)
     try:
-        return _run()
+        return _run(segmenter_factory)
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     finally:
         rclpy.try_shutdown()
 
 
-def _run() -> int:
-    node = SegmentationNode()
+def _run(segmenter_factory: SegmenterFactory) -> int:
+    node = SegmentationNode(segmenter_factory=segmenter_factory)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:

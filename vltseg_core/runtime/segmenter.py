@@ -10,21 +10,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional as F
 
 import vltseg_core.runtime.device as devices
 from vltseg_core.checkpoints import native
 from vltseg_core.checkpoints.native import Checkpoint
 from vltseg_core.config import PRESETS, InferenceConfig, PixelTextMatchingConfig
-from vltseg_core.errors import ConfigurationError, DeviceError, InputError
+from vltseg_core.errors import ConfigurationError, DeviceError
 from vltseg_core.labels import ClassTable
 from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.runtime.augmentation import PLAIN, InferenceAugmentation, fit_within
 from vltseg_core.runtime.backends import BackendBuild, BackendSettings, network_shape
 from vltseg_core.runtime.engine_cache import EngineCache
+from vltseg_core.runtime.image_transfer import UploadedImage, image_transfer
 from vltseg_core.runtime.labelling import labelled
+from vltseg_core.runtime.network_input import NetworkInput, require_image, same_size
 from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
 from vltseg_core.runtime.run_time_network import RunTimeNetwork
 from vltseg_core.runtime.scoring import ClassScores
@@ -66,8 +67,8 @@ class Segmenter:
             RunTimeNetwork(self._network), ReadyBackend("eager", "nothing else was asked for")
         )
         self._backend_build: BackendBuild | None = None
-        self._mean = torch.tensor(self._config.mean, device=device).view(3, 1, 1)
-        self._std = torch.tensor(self._config.std, device=device).view(3, 1, 1)
+        self._input = NetworkInput(network.config, precision, device)
+        self._transfer = image_transfer(device)
 
     @classmethod
     def load(
@@ -145,12 +146,34 @@ class Segmenter:
         if self._backend_build is not None:
             self._backend_build.run(progress, in_process=False)
 
+    @property
+    def uploads_beside_the_network(self) -> bool:
+        """Whether `upload` in one thread saves time while `segment` runs in another: on a GPU."""
+        return self._transfer.runs_beside_the_network
+
     @torch.inference_mode()
-    def segment(self, images: Sequence[NDArray[np.uint8]], *, box: tuple[int, int] | None = None) -> list[Segmentation]:
+    def upload(self, image: NDArray[np.uint8]) -> UploadedImage:
+        """An image uint8 [H, W, 3] RGB on its way to the device, for `segment`; may run in another thread than that.
+
+        On a CPU nothing is copied, so the array must not change before it is segmented. Raises what `segment` does.
+        """
+        if self._network is None:
+            raise DeviceError("this segmenter is closed: load a new one")
+        require_image(image)
+        try:
+            return self._transfer.upload(image)
+        except torch.OutOfMemoryError as error:
+            raise devices.out_of_memory(self._device, 1, (image.shape[0], image.shape[1])) from error
+
+    @torch.inference_mode()
+    def segment(
+        self, images: Sequence[NDArray[np.uint8] | UploadedImage], *, box: tuple[int, int] | None = None
+    ) -> list[Segmentation]:
         """Labels and confidence of each image, at its own size.
 
         Args:
-            images: uint8 [H, W, 3] RGB each; sizes may differ. Images of one size enter the network as one batch.
+            images: uint8 [H, W, 3] RGB each, or what `upload` made of them; sizes may differ. Images of one size enter the
+                network as one batch.
             box: (height, width) in pixels that every image is fitted to first, its ratio kept, in place of `input_size`.
 
         Raises InputError for an array that is no such image; DeviceError after `close`, when memory runs out, or where the
@@ -158,11 +181,10 @@ class Segmenter:
         """
         if self._network is None:
             raise DeviceError("this segmenter is closed: load a new one")
-        for image in images:
-            _check_image(image)
+        uploaded = [image if isinstance(image, UploadedImage) else self.upload(image) for image in images]
         results: dict[int, Segmentation] = {}
-        for members in _same_size(images):
-            for index, segmentation in zip(members, self._segment_batch([images[i] for i in members], box), strict=True):
+        for members in same_size(uploaded):
+            for index, segmentation in zip(members, self._segment_batch([uploaded[i] for i in members], box), strict=True):
                 results[index] = segmentation
         return [results[i] for i in range(len(images))]
 
@@ -211,39 +233,24 @@ class Segmenter:
     def _matched(self, image: NDArray[np.uint8]) -> VltsegOutput:
         """What the network says of one whole image, score map included."""
         assert self._network is not None
-        _check_image(image)
-        batch = torch.from_numpy(np.stack([image])).to(self._device).permute(0, 3, 1, 2)
+        batch = self._transfer.batch([self.upload(image)])
         output: VltsegOutput = self._network(
-            self._prepare(batch, self._input_size or (image.shape[0], image.shape[1])), with_score_map=True
+            self._input(batch, self._input_size or (image.shape[0], image.shape[1])), with_score_map=True
         )
         return output
 
-    def _segment_batch(self, images: list[NDArray[np.uint8]], box: tuple[int, int] | None) -> list[Segmentation]:
+    def _segment_batch(self, images: list[UploadedImage], box: tuple[int, int] | None) -> list[Segmentation]:
         assert self._runner is not None
         scores_of = ClassScores(self._runner, self._config, self._window, self._whole_masks)
-        height, width = images[0].shape[:2]
+        height, width = images[0].pixels.shape[:2]
         input_size = fit_within((height, width), box) if box else self._input_size or (height, width)
         try:
-            batch = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2)
             scores = self._augmentation.mean_scores(
-                batch, input_size, lambda view, size: scores_of(self._prepare(view, size), (height, width))
+                self._transfer.batch(images), input_size, lambda view, size: scores_of(self._input(view, size), (height, width))
             )
             return labelled(scores, self._precision)
         except torch.OutOfMemoryError as error:
-            raise DeviceError(
-                f"out of memory on {self._device} for {len(images)} images of {width}x{height}: use a smaller input_size, "
-                "fewer cameras in a batch, or precision fp16"
-            ) from error
-
-    def _prepare(self, batch: Tensor, input_size: tuple[int, int]) -> Tensor:
-        """uint8 [B, 3, H, W] to the network's normalised input at `input_size`."""
-        images = batch.float()
-        if input_size != tuple(batch.shape[-2:]):
-            images = F.interpolate(
-                images, size=input_size, mode="bilinear", align_corners=False, antialias=self._config.inference.antialias
-            )
-        images = (images - self._mean) / self._std
-        return images.to(devices.DTYPES[self._precision], memory_format=torch.channels_last)
+            raise devices.out_of_memory(self._device, len(images), (height, width)) from error
 
     def warm_up(self, image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE, batch_size: int = 1) -> float:
         """Run twice on grey images (height, width), so that the first real one is not slow; seconds of the last pass."""
@@ -285,19 +292,3 @@ def _window(inference: InferenceConfig, window_px: int | None) -> SlidingWindow 
     if window_px is None or window_px == inference.window_px:
         return SlidingWindow(inference.window_px, inference.window_step_px) if inference.window_px else None
     return SlidingWindow(window_px) if window_px else None
-
-
-def _check_image(image: NDArray[np.uint8]) -> None:
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise InputError(f"an image must be uint8 [height, width, 3] RGB, not {found}: convert it first")
-    if 0 in image.shape:
-        raise InputError(f"an image of {image.shape[1]}x{image.shape[0]} pixels has nothing to segment: drop it")
-
-
-def _same_size(images: Sequence[NDArray[np.uint8]]) -> list[list[int]]:
-    """Indices of the images, grouped by size."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for i, image in enumerate(images):
-        groups.setdefault(image.shape, []).append(i)
-    return list(groups.values())

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The segmenter that the node's parameters ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from vltseg_core.runtime import BackendSettings, Segmenter
+from vltseg_ros.parameters import NodeParameters
+
+SegmenterFactory = Callable[..., Segmenter]
+"""Takes what `Segmenter.load` takes."""
+
+
+def load_segmenter(settings: NodeParameters, load: SegmenterFactory) -> tuple[Segmenter, float]:
+    """The segmenter, warmed up, and the seconds of a pass; its compiled backend is left to be built later.
+
+    Raises VltsegError with a sentence that says what to do.
+    """
+    batch_size = min(settings.max_batch_size, len(settings.camera_names))
+    backend = BackendSettings(
+        settings.backend,
+        batch_size=batch_size,
+        engine_cache=Path(settings.engine_cache) if settings.engine_cache else None,
+        allow_build=settings.allow_build,
+        build_later=True,
+    )
+    segmenter = load(
+        settings.checkpoint,
+        device=settings.device,
+        precision=settings.precision,
+        backend=backend,
+        input_size=settings.input_size,
+        window_px=None if settings.window_px < 0 else settings.window_px,
+    )
+    return segmenter, segmenter.warm_up(batch_size=batch_size)
