@@ -83,6 +83,7 @@ class StandIn:
 
     classes = CITYSCAPES
     has_backend_to_build = False
+    uploads_beside_the_network = False
 
     def load(self, checkpoint: str, **options: Any) -> StandIn:
         return self

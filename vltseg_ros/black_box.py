@@ -22,13 +22,14 @@ from typing import Any, NamedTuple
 
 from rclpy.serialization import serialize_message
 
-from vltseg_core.errors import VltsegError
+from vltseg_core.errors import ConfigurationError
 from vltseg_ros.bags import BagWriter
+from vltseg_ros.parameters import NodeParameters
 
 FOLDER_PREFIX = "vltseg_black_box_"
 _NUM_STATES = 120
 _FREE_BYTES = 256 * 2**20  # left to the rest of the vehicle
-_SHORTEST_PAUSE_S = 10.0
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 10.0, 3600.0  # each pause is twice the last, so that the first recordings stay
 _MESSAGE_OVERHEAD_BYTES = 1024
 
 
@@ -44,7 +45,6 @@ class BlackBoxSettings:
 
 class _Kept(NamedTuple):
     topic: str
-    message_type: str
     time_ns: int
     message: Any
     num_bytes: int
@@ -66,15 +66,16 @@ class BlackBox:
         self._states: deque[_Kept] = deque(maxlen=_NUM_STATES)
         self._wanted: tuple[str, list[_Kept]] | None = None
         self._ended_s: float | None = None
+        self._pause_s = _SHORTEST_PAUSE_S
         self._cannot_write = False
         self._changed = threading.Condition(self._lock)
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="vltseg-black-box", daemon=True)
         self._thread.start()
 
-    def remember_frame(self, topic: str, message_type: str, message: Any) -> None:
+    def remember_frame(self, topic: str, message: Any) -> None:
         """Keep a camera's message, with `data`, as it is; the oldest go where there are too many, or too many bytes."""
-        kept = _Kept(topic, message_type, time.time_ns(), message, len(message.data) + _MESSAGE_OVERHEAD_BYTES)
+        kept = _Kept(topic, time.time_ns(), message, len(message.data) + _MESSAGE_OVERHEAD_BYTES)
         with self._lock:
             self._frames.append(kept)
             self._frame_bytes += kept.num_bytes
@@ -83,17 +84,20 @@ class BlackBox:
             ):
                 self._frame_bytes -= self._frames.popleft().num_bytes
 
-    def remember_state(self, topic: str, message_type: str, message: Any) -> None:
+    def remember_state(self, topic: str, message: Any) -> None:
         """Keep a message that says how things are."""
         with self._lock:
-            self._states.append(_Kept(topic, message_type, time.time_ns(), message, _MESSAGE_OVERHEAD_BYTES))
+            self._states.append(_Kept(topic, time.time_ns(), message, _MESSAGE_OVERHEAD_BYTES))
 
     def write(self, reason: str) -> bool:
-        """Have all that is remembered written; False where a recording is being written, or was within ten seconds."""
+        """Have all that is remembered written; False where a recording is being written, or was a short while ago."""
         with self._changed:
-            recent = self._ended_s is not None and self._steady_s() - self._ended_s < _SHORTEST_PAUSE_S
-            if self._closed or recent or self._wanted is not None:
+            since_s = float("inf") if self._ended_s is None else self._steady_s() - self._ended_s
+            if self._closed or since_s < self._pause_s or self._wanted is not None:
                 return False
+            if self._ended_s is not None:
+                calm = since_s > 2 * _LONGEST_PAUSE_S
+                self._pause_s = _SHORTEST_PAUSE_S if calm else min(2 * self._pause_s, _LONGEST_PAUSE_S)
             self._wanted = (reason, [*self._frames, *self._states])
             self._changed.notify_all()
         return True
@@ -142,8 +146,8 @@ class BlackBox:
         try:
             with BagWriter(path) as bag:
                 bag.describe({"reason": reason})
-                for message in sorted(kept, key=lambda one: one.time_ns):
-                    bag.write(message.topic, message.message_type, message.time_ns, serialize_message(message.message))
+                for one in sorted(kept, key=lambda message: message.time_ns):
+                    bag.write(one.topic, _type_name(one.message), one.time_ns, serialize_message(one.message))
         except BaseException:
             with contextlib.suppress(OSError):
                 shutil.rmtree(path)
@@ -158,18 +162,32 @@ class BlackBox:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def start_black_box(settings: BlackBoxSettings, say: Callable[[str], object]) -> BlackBox:
-    """A black box whose folder can be written; raises VltsegError with what to do where it cannot."""
-    probe = settings.folder / ".vltseg_probe"
+def start_black_box(parameters: NodeParameters, say: Callable[[str], object]) -> BlackBox | None:
+    """The black box that the parameters ask for, None where they ask for none.
+
+    Raises ConfigurationError with what to do where its folder cannot be written.
+    """
+    if not parameters.black_box_path:
+        return None
+    folder = Path(parameters.black_box_path).expanduser()
     try:
-        settings.folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".vltseg_probe"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise VltsegError(
-            f"black_box_path '{settings.folder}' cannot be written ({error.strerror}): name another folder, or leave it empty"
+        raise ConfigurationError(
+            f"black_box_path '{folder}' cannot be written ({error.strerror}): name another folder, or leave it empty"
         ) from error
+    settings = BlackBoxSettings(
+        folder, parameters.black_box_frames, parameters.black_box_mb * 10**6, parameters.black_box_recordings
+    )
     return BlackBox(settings, say)
+
+
+def _type_name(message: Any) -> str:
+    """As sensor_msgs/msg/Image."""
+    return f"{type(message).__module__.partition('.')[0]}/msg/{type(message).__name__}"
 
 
 def _folder_name(reason: str) -> str:

@@ -16,10 +16,11 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import CompressedImage, Image
 
-from vltseg_core.errors import VltsegError
+from vltseg_core.errors import ConfigurationError
 from vltseg_ros import bag_messages, black_box
 from vltseg_ros.bags import BagReader, BagWriter
 from vltseg_ros.black_box import BlackBox, BlackBoxSettings, start_black_box
+from vltseg_ros.parameters import NodeParameters
 
 DIAGNOSTICS_TYPE = "diagnostic_msgs/msg/DiagnosticArray"
 
@@ -83,9 +84,9 @@ def test_the_last_frames_and_states_are_in_a_bag_that_can_be_read(
 ) -> None:
     box = make(num_frames=3)
     for number in range(10):
-        box.remember_frame("/image", bag_messages.IMAGE_TYPE, image(number))
+        box.remember_frame("/image", image(number))
     state = DiagnosticArray(status=[DiagnosticStatus(name="/vltseg", values=[KeyValue(key="state", value="active")])])
-    box.remember_state("/diagnostics", DIAGNOSTICS_TYPE, state)
+    box.remember_state("/diagnostics", state)
     written(box, said, "RuntimeError: Injected, at frame 9")
     (recording,) = recordings(tmp_path)
     assert recording.name.endswith("_runtimeerror_injected_at_frame_9") and str(recording) in said[0]
@@ -101,12 +102,12 @@ def test_the_last_frames_and_states_are_in_a_bag_that_can_be_read(
 def test_bytes_are_bounded_whatever_the_frames_size(make: Callable[..., BlackBox], said: list[str], tmp_path: Path) -> None:
     box = make(num_frames=100, max_bytes=100_000)
     for number in range(50):
-        box.remember_frame("/image", bag_messages.IMAGE_TYPE, image(number, 30_000))
+        box.remember_frame("/image", image(number, 30_000))
     assert len(box._frames) == 3 and box._frame_bytes <= 100_000
-    box.remember_frame("/image", bag_messages.IMAGE_TYPE, image(50, 300_000))
+    box.remember_frame("/image", image(50, 300_000))
     assert len(box._frames) == 0 and box._frame_bytes == 0
     compressed = CompressedImage(format="jpeg", data=bytes(100))
-    box.remember_frame("/image/compressed", bag_messages.COMPRESSED_IMAGE_TYPE, compressed)
+    box.remember_frame("/image/compressed", compressed)
     written(box, said)
     assert sum(path.stat().st_size for path in recordings(tmp_path)[0].iterdir()) < 100_000
 
@@ -118,17 +119,23 @@ def test_recordings_are_bounded_and_the_oldest_go(
     other = tmp_path / "box" / "holiday_pictures"
     other.mkdir(parents=True)
     for reason in ("first", "second", "third"):
-        clock.now_s += 100
+        clock.now_s += 10_000
         written(box, said, reason)
     assert [path.name.rpartition("_")[2] for path in recordings(tmp_path)] == ["pictures", "second", "third"]
 
 
-def test_one_error_after_another_is_one_recording(make: Callable[..., BlackBox], said: list[str], clock: Clock) -> None:
+def test_errors_that_go_on_are_written_ever_less_often(make: Callable[..., BlackBox], said: list[str], clock: Clock) -> None:
     box = make()
     written(box, said)
-    assert not box.write("again")
+    for pause_s in (10, 20, 40):
+        clock.now_s += pause_s - 1
+        assert not box.write("again")
+        clock.now_s += 1
+        written(box, said, "again")
+    clock.now_s += 3 * 3600
+    written(box, said, "the next day")
     clock.now_s += 10
-    assert box.write("again")
+    written(box, said, "again")
 
 
 def test_serving_does_not_wait_for_the_disk(
@@ -143,11 +150,11 @@ def test_serving_does_not_wait_for_the_disk(
 
     monkeypatch.setattr(BagWriter, "write", slow)
     box = make()
-    box.remember_frame("/image", bag_messages.IMAGE_TYPE, image(0))
+    box.remember_frame("/image", image(0))
     start = time.perf_counter()
     assert box.write("slow disk")
     for number in range(1000):
-        box.remember_frame("/image", bag_messages.IMAGE_TYPE, image(number))
+        box.remember_frame("/image", image(number))
         assert not box.write("meanwhile")
     assert time.perf_counter() - start < 2 and said == []
     released.set()
@@ -166,7 +173,7 @@ def test_a_full_disk_is_said_once_and_leaves_nothing_behind(
         raise OSError(28, "No space left on device")
 
     box = make()
-    box.remember_frame("/image", bag_messages.IMAGE_TYPE, image(0))
+    box.remember_frame("/image", image(0))
     with monkeypatch.context() as patch:
         if failure == "disk usage":
             patch.setattr(black_box.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(100, 99, 1))
@@ -179,27 +186,28 @@ def test_a_full_disk_is_said_once_and_leaves_nothing_behind(
             end = time.monotonic() + 10
             while box._wanted is not None and time.monotonic() < end:
                 time.sleep(0.001)
-            clock.now_s += 100
+            clock.now_s += 10_000
             assert box.write("again")
         while box._wanted is not None:
             time.sleep(0.001)
     assert len(said) == 1 and "cannot be written" in said[0] and "serving goes on" in said[0]
     assert recordings(tmp_path) == []
-    clock.now_s += 100
+    clock.now_s += 10_000
     written(box, said)
     assert "black box written" in said[1] and len(recordings(tmp_path)) == 1
 
 
 def test_what_was_asked_for_is_written_before_the_end(make: Callable[..., BlackBox], tmp_path: Path) -> None:
     box = make()
-    box.remember_frame("/image", bag_messages.IMAGE_TYPE, image(0))
+    box.remember_frame("/image", image(0))
     assert box.write("shutdown") and box.close()
     assert len(recordings(tmp_path)) == 1 and not box.write("afterwards")
 
 
 def test_a_folder_that_cannot_be_written_is_said_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(VltsegError, match="cannot be written .*: name another folder"):
-        start_black_box(BlackBoxSettings(tmp_path / "file" / "box"), print)
-    box = start_black_box(BlackBoxSettings(tmp_path / "deep" / "box"), print)
-    assert box.close() and list((tmp_path / "deep" / "box").iterdir()) == []
+    with pytest.raises(ConfigurationError, match="cannot be written .*: name another folder"):
+        start_black_box(NodeParameters(black_box_path=str(tmp_path / "file" / "box")), print)
+    box = start_black_box(NodeParameters(black_box_path=str(tmp_path / "deep" / "box")), print)
+    assert box and box.close() and list((tmp_path / "deep" / "box").iterdir()) == []
+    assert start_black_box(NodeParameters(), print) is None
