@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 
 from vltseg_core.runtime import Segmenter, UploadedImage
+from vltseg_core.runtime.input_health import trusted
 from vltseg_ros import messages
 from vltseg_ros.diagnostics import FrameStatistics
 from vltseg_ros.frame_slot import Frame, FrameSlots, FrameWorker
 from vltseg_ros.frames_ahead import FramesAhead
+from vltseg_ros.input_watch import InputWatch
 from vltseg_ros.mask_publishers import MaskPublishers
 from vltseg_ros.parameters import NodeParameters
+from vltseg_ros.said_text import frame_name
+from vltseg_ros.throttled_log import ThrottledLog
 
 _LOG_PERIOD_S = 5.0
 
@@ -40,6 +44,8 @@ class Picture(NamedTuple):
     uploaded: UploadedImage | None
     convert_s: float
     """What it took to make it."""
+    trust: float
+    """What its mask's confidence is multiplied by."""
 
 
 class FrameAnswering:
@@ -48,7 +54,7 @@ class FrameAnswering:
     Args:
         node: whose clock and log are used. segmenter: of one configuration. outputs: each camera's publishers.
         statistics: where frames are counted. settings: the parameters as they are now. unready: why frames are not
-            answered yet, None where they are.
+            answered yet, None where they are. on_lost: told in a sentence of frames that an error took.
     """
 
     def __init__(
@@ -60,9 +66,12 @@ class FrameAnswering:
         *,
         settings: Callable[[], NodeParameters],
         unready: Callable[[], str | None],
+        on_lost: Callable[[str], object] = lambda sentence: None,
     ) -> None:
         self._node, self._segmenter, self._outputs, self._statistics = node, segmenter, outputs, statistics
-        self._settings, self._unready = settings, unready
+        self._settings, self._unready, self._on_lost = settings, unready, on_lost
+        self.watch = InputWatch(settings().camera_names)
+        self._log = ThrottledLog(node.get_logger().warning, _LOG_PERIOD_S)
         self._has_ended = False
 
     def serving(self) -> tuple[FrameEntrance, FrameWorker[Any]]:
@@ -111,7 +120,9 @@ class FrameAnswering:
             yield
         except Exception as error:
             self._statistics.count_error(num_frames)
-            self._warn(f"{num_frames} frames lost: {type(error).__name__}: {error}")
+            sentence = f"{num_frames} frames lost: {type(error).__name__}: {error}"
+            self._log.warn(type(error).__name__, sentence)
+            self._on_lost(sentence)
 
     def _is_ready_for(self, num_frames: int) -> bool:
         """Whether frames are answered now; they are counted where not."""
@@ -133,7 +144,7 @@ class FrameAnswering:
             self._outputs[picture.frame.camera].publish(
                 header,
                 picture.image,
-                result,
+                trusted(result, picture.trust),
                 min_confidence=settings.min_confidence,
                 opacity=settings.overlay_opacity,
             )
@@ -149,7 +160,9 @@ class FrameAnswering:
         if oldest_s == 0 or self._age_s(header) <= oldest_s:
             return True
         self._statistics.count_rejected("too old")
-        self._warn(f"frame of '{header.frame_id}' is {self._age_s(header):.2f} s old: check the clocks, or raise max_frame_age_s")
+        self._log.warn(
+            "too old", f"{frame_name(header)} is {self._age_s(header):.2f} s old: check the clocks, or raise max_frame_age_s"
+        )
         return False
 
     def _picture(self, frame: Frame, *, upload: bool = False) -> Picture | None:
@@ -159,15 +172,20 @@ class FrameAnswering:
             image = messages.to_rgb(frame.message)
         except messages.RejectedImageError as error:
             self._statistics.count_rejected(error.reason)
-            self._warn(f"frame of '{frame.message.header.frame_id}' rejected: {error}")
+            self._log.warn(error.reason, f"{frame_name(frame.message.header)} rejected: {error}")
             return None
         uploaded = self._segmenter.upload(image) if upload else None
-        return Picture(frame, image, uploaded, time.perf_counter() - start)
+        return Picture(frame, image, uploaded, time.perf_counter() - start, self._trust(frame, image))
+
+    def _trust(self, frame: Frame, image: NDArray[np.uint8]) -> float:
+        if not self._settings().input_health:
+            return 1.0
+        report = self.watch.check(frame.camera, image, frame.received_s)
+        for finding in report.findings:
+            self._log.warn(f"{frame.camera} {finding.name}", f"{frame_name(frame.message.header)}: {finding.words}")
+        return report.trust
 
     def _age_s(self, header: Any) -> float:
         """Seconds since the stamp, by the node's clock; any stamp that a message can hold, negative ones too."""
         stamp_ns = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
         return (self._node.get_clock().now().nanoseconds - stamp_ns) / 1e9
-
-    def _warn(self, sentence: str) -> None:
-        self._node.get_logger().warning(sentence, throttle_duration_sec=_LOG_PERIOD_S)

@@ -328,7 +328,7 @@ def test_silence_names_the_topic_and_the_cameras_that_there_are(start: Any, peer
     peer.node.create_publisher(Image, "/camera/image_raw", BEST_EFFORT)
     start("-p", "diagnostics_period_s:=0.2", "-p", "input_timeout_s:=0.5")
     status = diagnostics(lambda s: "/camera/image_raw" in s.message)
-    assert status.level == DiagnosticStatus.WARN and "no frame on '/image'" in status.message and "remap" in status.message
+    assert status.level == DiagnosticStatus.STALE and "no frame on '/image'" in status.message and "remap" in status.message
 
 
 def test_silence_without_any_camera_says_so(start: Any, peer: Any, diagnostics: Any) -> None:
