@@ -67,6 +67,7 @@ _LAYOUTS: dict[str, _Layout] = {
     "nv12": _Layout(1, 1, cv2.COLOR_YUV2RGB_NV12),
     "nv21": _Layout(1, 1, cv2.COLOR_YUV2RGB_NV21),
 }
+_END_OF_JPEG = b"\xff\xd9"
 _HALF_WIDTH_COLOUR = frozenset(("yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv12", "nv21"))
 _HALF_HEIGHT_COLOUR = frozenset(("nv12", "nv21"))
 
@@ -151,6 +152,8 @@ def _decode(encoded: bytes) -> NDArray[np.uint8]:
             opened = PillowImage.open(io.BytesIO(encoded), formats=("JPEG", "PNG"))
         with opened as picture:
             _check_size(*picture.size)
+            if picture.format == "JPEG" and picture.mode in ("RGB", "L") and (pixels := _decode_jpeg(encoded)) is not None:
+                return pixels
             if picture.mode.startswith("I"):
                 grey = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
                 return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
@@ -161,6 +164,14 @@ def _decode(encoded: bytes) -> NDArray[np.uint8]:
         ) from None
     except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
         raise RejectedImageError("damaged", f"compressed image of {len(encoded)} bytes is damaged ({error})") from None
+
+
+def _decode_jpeg(encoded: bytes) -> NDArray[np.uint8] | None:
+    """By OpenCV, which takes a third of the time; None for one that is cut off, which older versions fill with grey."""
+    if not encoded.endswith(_END_OF_JPEG):
+        return None
+    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return None if pixels is None else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels), np.uint8)
 
 
 def _check_size(width: int, height: int) -> None:
