@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The least that any rclpy node can do with an image: take the message, publish bytes of a mask's size with its header.
 
-Nothing is converted or decoded; the mask's bytes are made once. The mask's size is the frame_id, "HEIGHTxWIDTH", so that
-a compressed image need not be opened. Parameters: cameras, image_transport, as the segmentation node has them.
+The mask's bytes are made once, its size is the frame_id, "HEIGHTxWIDTH". Nothing is converted or decoded, unless the
+parameter `decode` asks for a compressed image's pixels. cameras and image_transport are as the segmentation node has them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import array
 import functools
 from functools import cache
 
+import cv2
+import numpy as np
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -27,6 +29,7 @@ class BareRepublisher(Node):
 
     def __init__(self) -> None:
         super().__init__("bare_republisher")
+        self.decode = self.declare_parameter("decode", False).value
         compressed = self.declare_parameter("image_transport", "raw").value == "compressed"
         for camera in self.declare_parameter("cameras", [""]).value:
             publisher = self.create_publisher(Image, f"{camera}/semantic/labels", _RELIABLE)
@@ -35,6 +38,8 @@ class BareRepublisher(Node):
             self.create_subscription(CompressedImage if compressed else Image, topic, answer, _NEWEST_ONLY)
 
     def answer(self, publisher: Publisher, message: Image | CompressedImage) -> None:
+        if self.decode:
+            cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
         height, width = map(int, message.header.frame_id.split("x"))
         answer = Image(header=message.header, height=height, width=width, encoding="mono8", step=width)
         answer.data = mask_bytes(height * width)

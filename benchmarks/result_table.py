@@ -17,9 +17,7 @@ Row = Mapping[str, Any]
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Rows of one set of columns as a table; nothing for none. Floats with three digits that count, None as a dash."""
-    if not rows:
-        return ""
+    """Rows of one set of columns as a table. Floats with three digits that count, None as a dash."""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *([shown(value) for value in row.values()] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -37,7 +35,8 @@ def finish(tables: Mapping[str, Sequence[Row]], output: Path | None, **facts: An
     command = shlex.join(["python", *sys.argv])
     machine = ", ".join(value for _, value in describe_machine())
     for name, rows in tables.items():
-        print(f"\n{name}\n\n{markdown(rows)}")
+        if rows:
+            print(f"\n{name}\n\n{markdown(rows)}")
     print(f"\n`{command}`, {machine}, {date.today()}")
     for name, value in facts.items():
         print(f"{name.replace('_', ' ')}: {shown(value)}")

@@ -33,8 +33,10 @@ MAX_PNG_PIXELS_A_BYTE = 8 * 1032
 _MAX_PIECES = 1000  # markers of a JPEG before its pixels, chunks of a PNG, and one more for each of these bytes of it:
 _BYTES_A_PIECE = 1024
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_JPEG_START = b"\xff\xd8"
+_JPEG_START, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_DECODING_ERRORS = (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error, cv2.error)
+"""What damaged bytes lead Pillow and OpenCV to."""
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MARKERS_ALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 
@@ -65,14 +67,24 @@ def decode(encoded: bytes) -> NDArray[np.uint8]:
             opened = PillowImage.open(io.BytesIO(encoded), formats=("JPEG", "PNG"))
         with opened as picture:
             check_size(*picture.size)
+            if picture.format == "JPEG" and picture.mode in ("RGB", "L") and (pixels := _decode_jpeg(encoded)) is not None:
+                return pixels
             if picture.mode.startswith("I"):
                 grey = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
                 return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
             return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except UnidentifiedImageError:
         raise _damaged(encoded, "its headers make no sense") from None
-    except (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error, PillowImage.DecompressionBombError) as error:
+    except (*_DECODING_ERRORS, PillowImage.DecompressionBombError) as error:
         raise _damaged(encoded, str(error)) from None
+
+
+def _decode_jpeg(encoded: bytes) -> NDArray[np.uint8] | None:
+    """By OpenCV, which takes a third of the time; None for one that is cut off, which older versions fill with grey."""
+    if not encoded.endswith(_END_OF_JPEG):
+        return None
+    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return None if pixels is None else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels), np.uint8)
 
 
 def _claim_of(encoded: bytes) -> _Claim:

@@ -171,6 +171,18 @@ def test_a_sixteen_bit_png_keeps_its_upper_byte() -> None:
     assert to_rgb(CompressedImage(data=encoded("PNG", depth)))[0, :, 1].tolist() == [1, 255]
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("trailing", [b"", b"\0\0"])
+def test_jpegs_are_what_pillow_decodes_and_not_turned(mode: str, trailing: bytes) -> None:
+    sideways = PillowImage.Exif()
+    sideways[0x0112] = 6
+    buffer = io.BytesIO()
+    PillowImage.fromarray(cv2.resize(picture(3, 4), (80, 60))).convert(mode).save(buffer, "JPEG", exif=sideways)
+    found = to_rgb(CompressedImage(data=buffer.getvalue() + trailing))
+    expected = np.array(PillowImage.open(buffer).convert("RGB"))
+    assert found.shape == (60, 80, 3) and np.abs(found.astype(int) - expected).max() <= 2
+
+
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 def test_a_truncated_picture_is_rejected(image_format: str, share: float) -> None:
