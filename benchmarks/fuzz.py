@@ -17,6 +17,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from hostile_messages import Drawn, HostileMessages, bombs
 from numpy.typing import NDArray
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
@@ -39,7 +40,9 @@ from vltseg_core.evaluation.machine import describe_machine
 from vltseg_core.labels import CITYSCAPES
 from vltseg_core.runtime import Segmentation, SegmenterDescription
 from vltseg_ros.dds_environment import isolated_dds
+from vltseg_ros.diagnostics import FrameCounts
 from vltseg_ros.segmentation_node import SegmentationNode
+from vltseg_ros.segmentation_node import main as run_node
 
 CAMERAS = ("front", "left")
 MAX_GROWTH_MB = 60.0
@@ -74,7 +77,8 @@ def main() -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
     failures = [failure for result in results for failure in result["failures"]]
-    print("\n".join(failures[:20]) or "no failure")
+    words = [result["last words"] for result in results if result.get("last words")]
+    print("\n".join([*failures[:20], *words]) or "no failure")
     return 1 if failures else 0
 
 
@@ -106,14 +110,17 @@ class StandIn:
         pass
 
 
-def active_node(transport: str, *parameters: str) -> SegmentationNode:
-    """The real node, active, two cameras, a stand-in for the network."""
-    names = [f"image_transport:={transport}", f"cameras:=[{', '.join(CAMERAS)}]", "diagnostics_period_s:=0.1", *parameters]
-    given = [word for name in names for word in ("-p", name)]
-    node = SegmentationNode(segmenter_factory=StandIn().load, cli_args=["--ros-args", *given])
+def node_arguments(transport: str) -> list[str]:
+    """Two cameras, and a log of nothing but what is fatal."""
+    names = (f"image_transport:={transport}", f"cameras:=[{', '.join(CAMERAS)}]", "diagnostics_period_s:=0.1")
+    return ["--ros-args", "--log-level", "fatal", *(word for name in names for word in ("-p", name))]
+
+
+def active_node(transport: str) -> SegmentationNode:
+    """The real node, active, a stand-in for the network."""
+    node = SegmentationNode(segmenter_factory=StandIn().load, cli_args=node_arguments(transport))
     node.trigger_configure()
     node.trigger_activate()
-    node.get_logger().set_level(rclpy.logging.LoggingSeverity.FATAL)
     return node
 
 
@@ -193,24 +200,22 @@ def rss_mb(pid: int) -> float:
 
 
 def serve(transport: str) -> int:
-    """The node in a process of its own, until a signal."""
-    rclpy.init()
-    node = active_node(transport)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        node.close()
-        rclpy.try_shutdown()
-    return 0
+    """The node as it is run, in a process of its own, until a signal."""
+    return run_node(node_arguments(transport), segmenter_factory=StandIn().load)
 
 
 def over_dds(transport: str, num_messages: int, seed: int) -> dict[str, Any]:
     """Bad messages on one camera's topic, good ones on the other's; every good one must be answered."""
-    process = subprocess.Popen([sys.executable, __file__, "--serve", transport], stderr=subprocess.DEVNULL)
+    with tempfile.TemporaryFile("w+") as words:
+        process = subprocess.Popen([sys.executable, __file__, "--serve", transport], stderr=words)
+        result = converse(transport, num_messages, seed, process)
+        words.seek(0)
+        result["last words"] = words.read()[-2000:] if result["failures"] else ""
+    return result
+
+
+def converse(transport: str, num_messages: int, seed: int, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    """As `over_dds`, with the node's process."""
     peer = Peer(transport)
     result = new_result(f"{transport}, over DDS")
     hostile = HostileMessages(seed, compressed=transport == "compressed", large=False)
@@ -302,8 +307,6 @@ class Peer:
     def counts(self) -> Any:
         """The node's own counts, once they stay."""
         self._spin_until(lambda: False, 1.0)
-        from vltseg_ros.diagnostics import FrameCounts
-
         values = self._status
         rejected = {key[len("rejected: ") :]: int(value) for key, value in values.items() if key.startswith("rejected: ")}
         return FrameCounts(

@@ -284,6 +284,10 @@ def main(arguments: list[str] | None = None, *, segmenter_factory: SegmenterFact
         return _run(segmenter_factory)
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
+    except Exception:
+        if rclpy.ok():
+            raise
+        return 0  # a signal took the context away in the middle of a callback
     finally:
         rclpy.try_shutdown()
 
