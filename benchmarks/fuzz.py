@@ -126,7 +126,8 @@ def active_node(transport: str) -> SegmentationNode:
 
 def in_process(transport: str, num_messages: int, seed: int, *, large: bool) -> dict[str, Any]:
     """Every message through the callback of one of the node's subscriptions, answered or counted before the next."""
-    node = active_node(transport)
+    node, listener = active_node(transport), listening()
+    wait_for_listener(node)
     callbacks = [found.callback for name in CAMERAS for found in node.subscriptions if f"/{name}/image" in found.topic_name]
     hostile = HostileMessages(seed, compressed=transport == "compressed", large=large)
     if transport == "compressed":
@@ -146,7 +147,24 @@ def in_process(transport: str, num_messages: int, seed: int, *, large: bool) -> 
     finish(result, node._statistics.counts, memory_mb, time.perf_counter() - start)
     node.close()
     node.destroy_node()
+    listener.destroy_node()
     return result
+
+
+def listening() -> Node:
+    """Somebody who wants everything that the node can publish, so that all of it is made."""
+    listener = Node("listener")
+    for camera in CAMERAS:
+        for name, kind in (("labels", Image), ("confidence", Image), ("overlay", Image), ("overlay/compressed", CompressedImage)):
+            listener.create_subscription(kind, f"{camera}/semantic/{name}", lambda message: None, _BEST_EFFORT)
+    return listener
+
+
+def wait_for_listener(node: SegmentationNode) -> None:
+    end = time.monotonic() + 10
+    while node.count_subscribers(f"{CAMERAS[-1]}/semantic/overlay/compressed") == 0 and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(0.5)
 
 
 def served(node: SegmentationNode, callback: Callable[[Any], None], drawn: Drawn) -> str:

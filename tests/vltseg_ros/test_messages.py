@@ -136,7 +136,7 @@ def test_a_step_under_the_row_is_rejected() -> None:
     assert rejected(message(picture(), "rgba8", 8)).reason == "step"
 
 
-@pytest.mark.parametrize("size", [(0, 8), (8, 0), (0, 0), (2**31, 2**31), (100_000, 100_000)])
+@pytest.mark.parametrize("size", [(0, 8), (8, 0), (0, 0), (2**31, 2**31), (100_000, 100_000), (1, 32768), (65501, 1)])
 def test_impossible_sizes_are_rejected_before_anything_is_allocated(size: tuple[int, int]) -> None:
     assert rejected(Image(encoding="rgb8", height=size[0], width=size[1], step=8)).reason == "size"
 
