@@ -14,7 +14,7 @@ EXTRAS := ros,train,dev
 endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test check audit format clean
 
 help: ## Show the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,6 +43,9 @@ check: $(READY) ## Format, lint and types
 
 test: check ## Checks and tests
 	$(BIN)/python -m pytest $(ARGS)
+
+audit: ## Known vulnerabilities of the pinned dependencies
+	$(PYTHON) .ci/audit.py
 
 format: $(READY) ## Format and mend what can be mended
 	$(BIN)/ruff format .

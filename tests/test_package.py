@@ -64,6 +64,7 @@ def test_the_wheel_holds_code_weights_and_shared_files(wheel: zipfile.ZipFile) -
         "share/vltseg_ros/config/fastdds_large_images.xml",
         "share/vltseg_ros/config/vltseg.rviz",
         "share/vltseg_ros/config/vltseg_foxglove.json",
+        "share/vltseg_ros/config/sros2_policy.xml",
         "share/vltseg_ros/weights/tiny.safetensors",
         "lib/vltseg_ros/segmentation_node",
         "lib/vltseg_ros/vltseg",

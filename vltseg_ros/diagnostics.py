@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened to the frames, counted, and told as a diagnostic_msgs/DiagnosticStatus."""
+"""What happened to the frames, counted, and what runs where, as it is shown on /diagnostics."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from vltseg_core.runtime import SegmenterDescription
 
 _WINDOW_S = 10.0
+_SEVERAL = 5
 STAGES = ("convert", "network", "publish", "stamp to mask")
 """Where a frame's time goes; the last from the message's stamp to the published mask, by the node's clock."""
 
@@ -86,6 +86,14 @@ class FrameStatistics:
             horizon = time.monotonic() - _WINDOW_S
             return sorted({text for when, text in self._recent_trouble if when >= horizon})
 
+    @property
+    def answers_nothing(self) -> bool:
+        """Whether several frames of the last ten seconds came to grief, and none was answered."""
+        with self._lock:
+            horizon = time.monotonic() - _WINDOW_S
+            num_lost = sum(when >= horizon for when, _ in self._recent_trouble)
+            return num_lost >= _SEVERAL and self._answered.per_second() == 0
+
     def values(self) -> dict[str, str]:
         """Rates, counts and latencies as they are shown."""
         counts = self.counts
@@ -144,15 +152,3 @@ def describe_segmenter(description: SegmenterDescription) -> dict[str, str]:
         "backend": f"{description.backend} ({description.backend_reason})",
         "input size": f"{size[1]}x{size[0]}" if size else "the image's own",
     }
-
-
-def status(name: str, *, warnings: Iterable[str], summary: str, values: Mapping[str, str]) -> DiagnosticStatus:
-    """One status: WARN with the warnings, else OK with the summary."""
-    said = list(warnings)
-    return DiagnosticStatus(
-        level=DiagnosticStatus.WARN if said else DiagnosticStatus.OK,
-        name=name,
-        message="; ".join(said) or summary,
-        hardware_id=values.get("device", ""),
-        values=[KeyValue(key=key, value=value) for key, value in values.items()],
-    )

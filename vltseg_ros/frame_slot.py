@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
+
+Taken = TypeVar("Taken")
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,18 @@ class FrameSlots:
             self._changed.notify_all()
 
 
-class FrameWorker:
-    """The one thread that serves frames. `serve` gets a non-empty list and must not raise."""
+class Takes(Protocol[Taken]):
+    """Where a worker gets its work: `FrameSlots`, or `FramesAhead`."""
 
-    def __init__(self, slots: FrameSlots, serve: Callable[[list[Frame]], None], *, max_batch_size: int) -> None:
+    def take(self, most: int) -> list[Taken]: ...
+
+    def close(self) -> None: ...
+
+
+class FrameWorker(Generic[Taken]):
+    """The one thread that serves frames. `serve` gets a non-empty list of what was taken and must not raise."""
+
+    def __init__(self, slots: Takes[Taken], serve: Callable[[list[Taken]], None], *, max_batch_size: int) -> None:
         self._slots, self._serve, self._max_batch_size = slots, serve, max_batch_size
         self._thread = threading.Thread(target=self._run, name="vltseg-frames", daemon=True)
 

@@ -7,30 +7,19 @@ Images are uint8 [H, W, 3] RGB, labels and confidence uint8 [H, W].
 from __future__ import annotations
 
 import array
-import io
-import warnings
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from vltseg_core.errors import InputError
+from vltseg_ros.image_decoding import decode
+from vltseg_ros.rejected_image import MAX_PIXELS, RejectedImageError, check_size
+from vltseg_ros.said_text import said
 
-MAX_PIXELS = 8192 * 8192
-"""Images with more pixels are rejected before anything is allocated for them."""
-
-
-class RejectedImageError(InputError):
-    """An image message that cannot be segmented. reason: a short key to count it by."""
-
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.reason = reason
+__all__ = ["MAX_PIXELS", "RejectedImageError", "from_labels", "from_rgb", "jpeg_from_rgb", "to_rgb"]
 
 
 class _Layout(NamedTuple):
@@ -78,13 +67,13 @@ def to_rgb(message: Image | CompressedImage) -> NDArray[np.uint8]:
     RejectedImageError for a message whose size, step, data or encoding cannot be right.
     """
     if isinstance(message, CompressedImage):
-        return _decode(bytes(message.data))
+        return decode(bytes(message.data))
     return _unpack(message)
 
 
 def _unpack(message: Image) -> NDArray[np.uint8]:
     encoding, width, height = message.encoding, message.width, message.height
-    _check_size(width, height)
+    check_size(width, height)
     layout = _LAYOUTS.get(encoding)
     if layout is None:
         return _by_cv_bridge(message)
@@ -128,7 +117,7 @@ def _demosaic(mosaic: NDArray[np.uint8], code: int) -> NDArray[np.uint8]:
 def _by_cv_bridge(message: Image) -> NDArray[np.uint8]:
     """Whatever else cv_bridge knows; it ignores padding, so only tightly packed rows reach it."""
     unknown = RejectedImageError(
-        "encoding", f"encoding '{message.encoding}' is not known here: publish rgb8, bgr8, mono8, bayer or yuv422"
+        "encoding", f"encoding '{said(message.encoding)}' is not known here: publish rgb8, bgr8, mono8, bayer or yuv422"
     )
     try:
         from cv_bridge import CvBridge, CvBridgeError
@@ -141,35 +130,6 @@ def _by_cv_bridge(message: Image) -> NDArray[np.uint8]:
     if picture.shape != (message.height, message.width, 3) or picture.dtype != np.uint8:
         raise unknown
     return np.ascontiguousarray(picture)
-
-
-def _decode(encoded: bytes) -> NDArray[np.uint8]:
-    """A whole JPEG or PNG; its size is read from the header before a pixel is decoded."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # our own limit follows
-            opened = PillowImage.open(io.BytesIO(encoded), formats=("JPEG", "PNG"))
-        with opened as picture:
-            _check_size(*picture.size)
-            if picture.mode.startswith("I"):
-                grey = (np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8)
-                return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB), np.uint8)
-            return np.array(picture.convert("RGB"))
-    except UnidentifiedImageError:
-        raise RejectedImageError(
-            "encoding", f"{len(encoded)} bytes of compressed data are neither JPEG nor PNG: publish one of these"
-        ) from None
-    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
-        raise RejectedImageError("damaged", f"compressed image of {len(encoded)} bytes is damaged ({error})") from None
-
-
-def _check_size(width: int, height: int) -> None:
-    if width == 0 or height == 0:
-        raise RejectedImageError("size", f"an image of {width}x{height} pixels has nothing to segment: fix the driver")
-    if width * height > MAX_PIXELS:
-        raise RejectedImageError(
-            "size", f"an image of {width}x{height} pixels is over the limit of {MAX_PIXELS} pixels: publish a smaller one"
-        )
 
 
 def from_labels(header: Header, labels: NDArray[np.uint8]) -> Image:

@@ -65,6 +65,15 @@ class NodeParameters:
     input_timeout_s: float = _parameter(
         5.0, "Warn after so long without a frame, and say which publishers there are; 0: never.", low=0.0, high=3600.0, live=True
     )
+    input_health: bool = _parameter(
+        True,
+        "Warn of covered, dark, white, blurred, frozen and suddenly changed images, and publish a lower confidence for them.",
+        live=True,
+    )
+    black_box_path: str = _parameter("", "Folder for recordings (mcap) of the last frames before an error. Empty: none.")
+    black_box_frames: int = _parameter(30, "Most frames in a recording, all cameras together.", low=1, high=10000)
+    black_box_mb: int = _parameter(256, "Most megabytes of a recording, and of memory for it.", low=1, high=16384)
+    black_box_recordings: int = _parameter(10, "Recordings that are kept; the oldest go.", low=1, high=1000)
     diagnostics_period_s: float = _parameter(1.0, "Seconds between messages on /diagnostics.", low=0.1, high=60.0)
     autostart: bool = _parameter(True, "Configure and activate at start; false: wait for a lifecycle manager.")
     stop_with_parent: bool = _parameter(False, "End when the process that started the node ends (as a launch that is killed).")

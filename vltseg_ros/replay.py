@@ -293,7 +293,7 @@ class Replay:
 
     def _on_diagnostics(self, message: Any) -> None:
         for status in message.status:
-            if self._node.full_name.rsplit("/", 1)[1] in status.name:
+            if status.name.endswith(self._node.full_name.rsplit("/", 1)[1]):  # and not its cameras'
                 self.result.diagnostics.update({entry.key: entry.value for entry in status.values})
                 self._num_reports += 1
                 self._news.set()

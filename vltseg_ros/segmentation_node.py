@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -26,14 +26,17 @@ from vltseg_core.errors import VltsegError
 from vltseg_core.runtime import Segmenter
 from vltseg_ros import diagnostics, parameters
 from vltseg_ros.backend_building import BackendBuilding
+from vltseg_ros.black_box import BlackBox, start_black_box
 from vltseg_ros.diagnostics import FrameStatistics
-from vltseg_ros.frame_answering import FrameAnswering
-from vltseg_ros.frame_slot import Frame, FrameSlots, FrameWorker
+from vltseg_ros.frame_answering import FrameAnswering, FrameEntrance
+from vltseg_ros.frame_slot import Frame, FrameWorker
 from vltseg_ros.input_watchdog import explain_silence
 from vltseg_ros.mask_publishers import MaskPublishers
+from vltseg_ros.node_report import NodeCondition, camera_status, findings_of
 from vltseg_ros.parameters import NodeParameters
 from vltseg_ros.parent_process import end_with_parent
 from vltseg_ros.segmenter_loading import SegmenterFactory, load_segmenter
+from vltseg_ros.status import StatusTopic, status_of
 
 _NEWEST_ONLY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _STOP_PATIENCE_S = 10.0
@@ -52,14 +55,17 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._building: BackendBuilding | None = None
         self._outputs: dict[str, MaskPublishers] = {}
         self._inputs: dict[str, Any] = {}
-        self._worker: FrameWorker | None = None
+        self._worker: FrameWorker[Any] | None = None
         self._answering: FrameAnswering | None = None
         self._statistics = FrameStatistics()
         self._active_since_s: float | None = None
         self._state_name = "unconfigured"
-        self._silent: list[str] = []
+        self._silent: dict[str, str] = {}
+        self._black_box: BlackBox | None = None
+        self._was_in_error = False
         self.add_on_set_parameters_callback(self._check_parameters)
         self._diagnostics = rclpy.node.Node.create_publisher(self, DiagnosticArray, "/diagnostics", 10)
+        self._status = StatusTopic(self)
         period_s = float(self.get_parameter("diagnostics_period_s").value)
         self._timer = self.create_timer(period_s, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -70,9 +76,11 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         try:
             settings = parameters.read(self)
             started = time.monotonic()
+            self._black_box = start_black_box(settings, self.get_logger().warning)
             segmenter, pass_s = load_segmenter(settings, self._load)
         except VltsegError as error:
             self.get_logger().error(str(error))
+            self._release()
             return TransitionCallbackReturn.FAILURE
         except Exception as error:  # rclpy would swallow it: said here, then handled as a lifecycle error
             self.get_logger().error(f"configure failed: {type(error).__name__}: {error}")
@@ -99,16 +107,16 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             return result
         self._statistics = FrameStatistics()
         statistics = self._statistics
-        slots = FrameSlots(settings.camera_names, on_drop=lambda frame: statistics.count_dropped())
-        self._answering = FrameAnswering(
+        answering = self._answering = FrameAnswering(
             self,
             self._segmenter,
             self._outputs,
             statistics,
             settings=lambda: self._settings or settings,
             unready=self._unready,
+            on_lost=self._write_black_box,
         )
-        self._worker = FrameWorker(slots, self._answering.serve, max_batch_size=settings.max_batch_size)
+        slots, self._worker = answering.serving()
         self._active_since_s = time.monotonic()
         self._worker.start()
         compressed = settings.image_transport == "compressed"
@@ -142,6 +150,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """After an unexpected exception in a transition: free everything and be unconfigured again."""
+        self._write_black_box("a transition failed")
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
@@ -161,7 +170,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             self.destroy_subscription(subscription)
         self._inputs = {}
         self._active_since_s = None
-        self._silent = []
+        self._silent = {}
         if self._answering is not None:
             self._answering.end()
         worker, self._worker = self._worker, None
@@ -179,12 +188,17 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             self.get_logger().warning("a backend is still being built: its result is discarded")
         if segmenter:
             segmenter.close()
+        black_box, self._black_box = self._black_box, None
+        if black_box and not black_box.close(_STOP_PATIENCE_S):
+            self.get_logger().warning("the black box is still being written")
         self._state_name = "unconfigured"
 
     # Frames
 
-    def _receive(self, slots: FrameSlots, statistics: FrameStatistics, camera: str, message: Image | CompressedImage) -> None:
+    def _receive(self, slots: FrameEntrance, statistics: FrameStatistics, camera: str, message: Image | CompressedImage) -> None:
         statistics.count_received(camera)
+        if self._black_box is not None:
+            self._black_box.remember_frame(self._inputs[camera].topic_name, message)
         slots.put(Frame(camera, message))
 
     def _unready(self) -> str | None:
@@ -212,47 +226,74 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         if self._segmenter is not None:
             values |= diagnostics.describe_segmenter(self._segmenter.describe())
             values["memory (MB)"] = f"{self._segmenter.memory_bytes() / 1e6:.0f}"
-        warnings = self._silent + self._statistics.recent_trouble()
-        if self._building is not None and self._building.is_running:
-            values["building"] = self._building.progress
-            warnings.append(f"building the backend: {self._building.progress}")
-        elif self._building is not None and self._building.failure:
-            warnings.append(f"the backend could not be built: {self._building.failure}")
-        if self._worker is not None and not self._worker.is_alive:
-            warnings.append("the worker thread has ended: deactivate and activate the node")
-        summary = f"{self._state_name}, {values['frame rate out (Hz)']} masks/s" if self._inputs else self._state_name
-        status = diagnostics.status(self.get_fully_qualified_name(), warnings=warnings, summary=summary, values=values)
-        now = self.get_clock().now().to_msg()
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = now
+        condition = self._condition()
+        if condition.building:
+            values["building"] = condition.building
+        cameras = tuple(self._inputs)
+        summary = f"{self._state_name}, {values['frame rate out (Hz)']} masks/s" if cameras else self._state_name
+        name = self.get_fully_qualified_name()
+        status = status_of(name, findings_of(condition, cameras), summary=summary, values=values)
+        array = DiagnosticArray(status=[status, *(camera_status(name, condition, camera) for camera in cameras)])
+        array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
+        self._status.update(status)
+        self._note(array)
+
+    def _condition(self) -> NodeCondition:
+        building, settings = self._building, self._settings
+        return NodeCondition(
+            self._statistics,
+            watch=self._answering.watch if self._answering and self._inputs else None,
+            building=building.progress if building and building.is_running else "",
+            build_failure=building.failure or "" if building else "",
+            is_fatal=bool(settings and not settings.serve_while_building),
+            silent=self._silent,
+            worker_ended=self._worker is not None and not self._worker.is_alive,
+        )
+
+    def _note(self, array: DiagnosticArray) -> None:
+        """Into the black box, which is written when an error begins."""
+        is_in_error = array.status[0].level == DiagnosticStatus.ERROR
+        if self._black_box is not None:
+            self._black_box.remember_state("/diagnostics", array)
+        if is_in_error and not self._was_in_error:
+            self._write_black_box(array.status[0].message)
+        self._was_in_error = is_in_error
+
+    def _write_black_box(self, reason: str) -> None:
+        if self._black_box is not None:
+            self._black_box.write(reason)
 
     def _check_input(self) -> None:
-        self._silent = []
+        self._silent = {}
         settings, since_s = self._settings, self._active_since_s
         if settings is None or since_s is None or settings.input_timeout_s == 0:
             return
         for camera, subscription in self._inputs.items():
             silent_s = self._statistics.seconds_without_input(camera, since_s)
             if silent_s > settings.input_timeout_s:
-                self._silent.append(explain_silence(self, subscription, silent_s))
+                self._silent[camera] = explain_silence(self, subscription, silent_s)
         if self._silent:
-            self.get_logger().warning("; ".join(self._silent), throttle_duration_sec=_LOG_PERIOD_S)
+            self.get_logger().warning("; ".join(self._silent.values()), throttle_duration_sec=_LOG_PERIOD_S)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, *, segmenter_factory: SegmenterFactory = Segmenter.load) -> int:
     """Run the node until a signal; 0 after SIGINT or SIGTERM, 1 if autostart fails."""
     rclpy.init(args=arguments)
     try:
-        return _run()
+        return _run(segmenter_factory)
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
+    except Exception:
+        if rclpy.ok():
+            raise
+        return 0  # a signal took the context away in the middle of a callback
     finally:
         rclpy.try_shutdown()
 
 
-def _run() -> int:
-    node = SegmentationNode()
+def _run(segmenter_factory: SegmenterFactory) -> int:
+    node = SegmentationNode(segmenter_factory=segmenter_factory)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:

@@ -136,7 +136,7 @@ def test_a_step_under_the_row_is_rejected() -> None:
     assert rejected(message(picture(), "rgba8", 8)).reason == "step"
 
 
-@pytest.mark.parametrize("size", [(0, 8), (8, 0), (0, 0), (2**31, 2**31), (100_000, 100_000)])
+@pytest.mark.parametrize("size", [(0, 8), (8, 0), (0, 0), (2**31, 2**31), (100_000, 100_000), (1, 32768), (65501, 1)])
 def test_impossible_sizes_are_rejected_before_anything_is_allocated(size: tuple[int, int]) -> None:
     assert rejected(Image(encoding="rgb8", height=size[0], width=size[1], step=8)).reason == "size"
 
@@ -169,6 +169,18 @@ def test_png_is_exact_and_jpeg_is_near() -> None:
 def test_a_sixteen_bit_png_keeps_its_upper_byte() -> None:
     depth = np.array([[0x0100, 0xFF00]], np.uint16)
     assert to_rgb(CompressedImage(data=encoded("PNG", depth)))[0, :, 1].tolist() == [1, 255]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("trailing", [b"", b"\0\0"])
+def test_jpegs_are_what_pillow_decodes_and_not_turned(mode: str, trailing: bytes) -> None:
+    sideways = PillowImage.Exif()
+    sideways[0x0112] = 6
+    buffer = io.BytesIO()
+    PillowImage.fromarray(cv2.resize(picture(3, 4), (80, 60))).convert(mode).save(buffer, "JPEG", exif=sideways)
+    found = to_rgb(CompressedImage(data=buffer.getvalue() + trailing))
+    expected = np.array(PillowImage.open(buffer).convert("RGB"))
+    assert found.shape == (60, 80, 3) and np.abs(found.astype(int) - expected).max() <= 2
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG"])

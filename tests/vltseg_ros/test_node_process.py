@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import array
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -110,3 +112,22 @@ def _is_running(pid):
         return False
     finally:
         assert pid != os.getpid()
+
+
+def test_raw_4k_images_get_through_to_another_process(peer, tmp_path):
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from sensor_msgs.msg import Image
+
+    stand_in = [sys.executable, str(Path(__file__).parent / "stand_in_node.py")]
+    answered = []
+    publisher = peer.node.create_publisher(Image, "/far/image", QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE))
+    peer.node.create_subscription(Image, "/far/semantic/labels", answered.append, 5)
+    image = Image(encoding="rgb8", height=2160, width=3840, step=3 * 3840)
+    image.data = array.array("B", bytes(image.height * image.step))
+    with NodeProcess(stand_in, name="node", namespace="/far", parameters={}, log_path=tmp_path / "node.log") as node:
+        assert peer.spin_until(publisher.get_subscription_count, 30), node.last_words()
+        assert peer.spin_until(lambda: peer.node.count_publishers("/far/semantic/labels"))
+        peer.spin_until(lambda: False, 0.5)
+        for number in range(1, 6):
+            publisher.publish(image)
+            assert peer.spin_until(lambda: len(answered) >= number, 5), f"image {number} got lost"  # noqa: B023

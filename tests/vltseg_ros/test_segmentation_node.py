@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
@@ -27,7 +28,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from vltseg_core.errors import CheckpointError
 from vltseg_core.labels import CITYSCAPES
-from vltseg_core.runtime import Segmentation, SegmenterDescription
+from vltseg_core.runtime import Segmentation, SegmenterDescription, UploadedImage
 from vltseg_ros.segmentation_node import SegmentationNode
 
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -47,6 +48,8 @@ class BrightnessSegmenter:
         self.failures = 0
         self.busy = threading.Event()
         self.engine_is_built = threading.Event()
+        self.uploads_beside_the_network = False
+        self.num_uploads = 0
 
     def load(self, checkpoint: str, **options: Any) -> BrightnessSegmenter:
         if checkpoint == "missing":
@@ -54,7 +57,12 @@ class BrightnessSegmenter:
         self.is_open = True
         return self
 
-    def segment(self, images: Sequence[NDArray[np.uint8]]) -> list[Segmentation]:
+    def upload(self, image: NDArray[np.uint8]) -> UploadedImage:
+        self.num_uploads += 1
+        return UploadedImage(torch.from_numpy(image.copy()))
+
+    def segment(self, images: Sequence[NDArray[np.uint8] | UploadedImage]) -> list[Segmentation]:
+        images = [image.pixels.numpy() if isinstance(image, UploadedImage) else image for image in images]
         self.busy.set()
         time.sleep(self.delay_s)
         if self.failures:
@@ -184,6 +192,44 @@ def test_the_newest_frame_wins_and_older_ones_are_counted(
     assert int(shown["frames in"]) == int(shown["frames out"]) + int(shown["frames dropped"])
 
 
+def test_frames_uploaded_ahead_give_way_to_newer_ones(
+    start: Any, peer: Any, segmenter: BrightnessSegmenter, diagnostics: Any
+) -> None:
+    segmenter.uploads_beside_the_network = True
+    segmenter.delay_s = 0.4
+    start("-p", "diagnostics_period_s:=0.2")
+    talk = Conversation(peer, "/image", "/semantic/labels")
+    talk.publisher.publish(image_message(stamp=(0, 0)))
+    assert segmenter.busy.wait(5)
+    for number in range(1, 20):
+        talk.publisher.publish(image_message(number, stamp=(number, 0)))
+        time.sleep(0.01)
+    assert peer.spin_until(lambda: talk.answers and talk.answers[-1].header.stamp.sec == 19)
+    assert [mask.header.stamp.sec for mask in talk.answers] == [0, 19] and set(talk.answers[-1].data) == {0}
+    assert segmenter.num_uploads > 2
+    shown = values(diagnostics(lambda s: values(s).get("frames out") == "2"))
+    assert int(shown["frames in"]) == 2 + int(shown["frames dropped"])
+
+
+def test_a_bad_frame_that_is_prepared_ahead_is_counted_and_the_next_one_served(
+    start: Any, peer: Any, segmenter: BrightnessSegmenter, diagnostics: Any
+) -> None:
+    segmenter.uploads_beside_the_network = True
+    start("-p", "diagnostics_period_s:=0.2", "-p", "max_frame_age_s:=5.0")
+    talk = Conversation(peer, "/image", "/semantic/labels")
+    now = peer.node.get_clock().now().to_msg()
+    good = image_message(stamp=(now.sec, now.nanosec))
+    unknown = image_message(stamp=(now.sec, now.nanosec))
+    unknown.encoding = "rgb9"
+    assert talk.ask(unknown, 0.4) is None
+    assert talk.ask(image_message(stamp=(1, 0)), 0.4) is None
+    segmenter.failures = 1
+    assert talk.ask(good, 0.4) is None
+    assert talk.ask(good) is not None
+    shown = values(diagnostics(lambda s: values(s).get("frames out") == "1"))
+    assert shown["rejected: encoding"] == shown["rejected: too old"] == shown["frames lost to errors"] == "1"
+
+
 def test_a_bad_frame_is_counted_and_the_next_one_served(start: Any, peer: Any, diagnostics: Any) -> None:
     start("-p", "diagnostics_period_s:=0.2")
     talk = Conversation(peer, "/image", "/semantic/labels")
@@ -282,7 +328,7 @@ def test_silence_names_the_topic_and_the_cameras_that_there_are(start: Any, peer
     peer.node.create_publisher(Image, "/camera/image_raw", BEST_EFFORT)
     start("-p", "diagnostics_period_s:=0.2", "-p", "input_timeout_s:=0.5")
     status = diagnostics(lambda s: "/camera/image_raw" in s.message)
-    assert status.level == DiagnosticStatus.WARN and "no frame on '/image'" in status.message and "remap" in status.message
+    assert status.level == DiagnosticStatus.STALE and "no frame on '/image'" in status.message and "remap" in status.message
 
 
 def test_silence_without_any_camera_says_so(start: Any, peer: Any, diagnostics: Any) -> None:

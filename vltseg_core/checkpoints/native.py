@@ -13,8 +13,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
+from vltseg_core.checkpoints.foreign_config import check_config, expected_shapes
 from vltseg_core.config import VltsegConfig
 from vltseg_core.errors import CheckpointError, ConfigurationError
 from vltseg_core.model.vltseg import Vltseg
@@ -54,8 +54,11 @@ def load(path: Path) -> Checkpoint:
     """The network of a weights file, on the CPU, in evaluation mode; CheckpointError where it is none of ours."""
     with _opened(path) as weights:
         config, trained_on = _parsed_header(weights.metadata() or {}, path)
-        state = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118  # no mapping
-    return Checkpoint(_restore(config, state, path), trained_on)
+        names = list(weights.keys())
+        _check_shapes(config, {name: tuple(weights.get_slice(name).get_shape()) for name in names}, path)
+        network = Vltseg(config)
+        network.load_state_dict({name: weights.get_tensor(name) for name in names})
+    return Checkpoint(network.eval(), trained_on)
 
 
 @contextmanager
@@ -78,17 +81,19 @@ def _parsed_header(header: Mapping[str, str], path: Path) -> tuple[VltsegConfig,
         raise CheckpointError(f"checkpoint '{path}' names {found} in its header, expected {FORMAT}: convert it first")
     try:
         config = VltsegConfig.from_dict(json.loads(header["config"]))
-    except (KeyError, json.JSONDecodeError, ConfigurationError) as error:
+        check_config(config)
+    except (KeyError, ValueError, RecursionError, AttributeError, TypeError, ConfigurationError) as error:
         raise CheckpointError(f"checkpoint '{path}' has a header that cannot be read: {error}") from error
     return config, header.get("trained_on", "unknown")
 
 
-def _restore(config: VltsegConfig, state: dict[str, Tensor], path: Path) -> Vltseg:
-    network = Vltseg(config)
-    expected = network.state_dict()
-    wrong = sorted(set(expected) ^ set(state)) or sorted(n for n in expected if expected[n].shape != state[n].shape)
+def _check_shapes(config: VltsegConfig, found: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """CheckpointError unless the tensors are the network's, seen before any of them is allocated."""
+    try:
+        expected = expected_shapes(config)
+    except ConfigurationError as error:
+        raise CheckpointError(f"checkpoint '{path}': {error}; convert it again") from error
+    wrong = sorted(set(expected) ^ set(found)) or sorted(name for name in expected if expected[name] != found[name])
     if wrong:
         shown = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise CheckpointError(f"checkpoint '{path}' does not fit network '{config.name}': {shown} differ; convert it again")
-    network.load_state_dict(state)
-    return network.eval()

@@ -81,7 +81,7 @@ def _metadata(url: str, pause: Pause) -> Any:
                     f"'{url}' cannot be {'reached' if error.offline else 'read'} ({error})", offline=error.offline
                 ) from error
             pause(error.wait_s(num_failures))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _not_understood(url, error) from error
 
 

@@ -72,7 +72,7 @@ class EngineCache:
         try:
             record = json.loads((entry / RECORD_FILE).read_text(encoding="utf-8"))
             expected, kept = record["sha256"], record["identity"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise NoEngineError(f"the engine in '{entry}' is damaged: its record cannot be read ({error})") from error
         if kept != identity.to_dict():
             raise NoEngineError(f"the engine in '{entry}' is another's: {_differences(kept, identity.to_dict())} differ")
@@ -108,7 +108,7 @@ class EngineCache:
         for record in sorted(self.folder.glob(f"*/{RECORD_FILE}")):
             try:
                 kept = json.loads(record.read_text(encoding="utf-8"))["identity"]
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError, RecursionError):
                 continue
             if isinstance(kept, dict):
                 differing.append(_differences(kept, wanted))
@@ -121,10 +121,13 @@ def require_private(path: Path) -> None:
         raise DeviceError(f"'{path}' is a link, and an engine can run code: name the folder itself in engine_cache")
     if not path.exists():
         raise NoEngineError(f"the engine is damaged: '{path}' is missing")
-    for place in (path.resolve(), *path.resolve().parents):
-        status = place.stat()
-        is_shared_folder = place != path.resolve() and bool(status.st_mode & stat.S_ISVTX)  # as /tmp: names are their owners'
-        if status.st_uid not in (os.getuid(), 0) or (status.st_mode & 0o022 and not is_shared_folder):
+    target = path.resolve()
+    for place in (target, *target.parents, *path.absolute().parents):  # what links above it lead to, and where they lie
+        status = place.lstat()
+        is_link = stat.S_ISLNK(status.st_mode)  # its mode says nothing
+        is_shared_folder = place != target and bool(status.st_mode & stat.S_ISVTX)  # as /tmp: names are their owners'
+        is_open = status.st_mode & 0o022 and not is_link and not is_shared_folder
+        if status.st_uid not in (os.getuid(), 0) or is_open:
             raise DeviceError(
                 f"engines in '{path}' are not loaded: others can change '{place}', and an engine can run code; "
                 f"'chown {os.getuid()}' and 'chmod go-w' it, or name another folder in engine_cache"

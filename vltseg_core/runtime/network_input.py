@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,26 +14,29 @@ from torch.nn import functional as F
 from vltseg_core.config import VltsegConfig
 from vltseg_core.errors import InputError
 from vltseg_core.runtime.device import DTYPES
+from vltseg_core.runtime.image_transfer import UploadedImage
 
 
-@dataclass(frozen=True)
 class NetworkInput:
-    """Makes images into inputs of one network, on the device that they lie on.
+    """Makes images on a device into inputs of one network there.
 
     config: of the network; its mean and std are of RGB values 0 to 255. precision: "fp32", "fp16" or "bf16".
     """
 
-    config: VltsegConfig
-    precision: str
+    def __init__(self, config: VltsegConfig, precision: str, device: torch.device) -> None:
+        self._antialias, self._dtype = config.inference.antialias, DTYPES[precision]
+        self._mean, self._std = torch.tensor(config.mean, device=device), torch.tensor(config.std, device=device)
 
     def __call__(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """uint8 [B, 3, H, W] RGB to the normalised input [B, 3, *size], channels last."""
         pixels = images.float()
         if size != tuple(images.shape[-2:]):
-            antialias = self.config.inference.antialias
-            pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=antialias)
-        mean, std = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (self.config.mean, self.config.std))
-        return ((pixels - mean) / std).to(DTYPES[self.precision], memory_format=torch.channels_last)
+            pixels = F.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=self._antialias)
+        # Whole rows of RGB at once are four times as fast on a CPU as three channels side by side.
+        rows = pixels.permute(0, 2, 3, 1).flatten(2)  # [B, H, W x 3]
+        rows = rows.sub(self._mean.repeat(size[1])).div_(self._std.repeat(size[1]))
+        inputs = rows.unflatten(2, (size[1], 3)).permute(0, 3, 1, 2)
+        return inputs.to(self._dtype, memory_format=torch.channels_last)
 
 
 def require_image(image: NDArray[np.uint8]) -> None:
@@ -46,9 +48,9 @@ def require_image(image: NDArray[np.uint8]) -> None:
         raise InputError(f"an image of {image.shape[1]}x{image.shape[0]} pixels has nothing to segment: drop it")
 
 
-def same_size(images: Sequence[NDArray[np.uint8]]) -> list[list[int]]:
+def same_size(images: Sequence[UploadedImage]) -> list[list[int]]:
     """Indices of the images, grouped by size."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for i, image in enumerate(images):
-        groups.setdefault(image.shape, []).append(i)
+        groups.setdefault(tuple(image.pixels.shape), []).append(i)
     return list(groups.values())

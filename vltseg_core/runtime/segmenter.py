@@ -23,6 +23,7 @@ from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.runtime.augmentation import PLAIN, InferenceAugmentation, fit_within
 from vltseg_core.runtime.backends import BackendBuild, BackendSettings, network_shape
 from vltseg_core.runtime.engine_cache import EngineCache
+from vltseg_core.runtime.image_transfer import UploadedImage, image_transfer
 from vltseg_core.runtime.labelling import labelled
 from vltseg_core.runtime.network_input import NetworkInput, require_image, same_size
 from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
@@ -66,7 +67,8 @@ class Segmenter:
             RunTimeNetwork(self._network), ReadyBackend("eager", "nothing else was asked for")
         )
         self._backend_build: BackendBuild | None = None
-        self._input = NetworkInput(network.config, precision)
+        self._input = NetworkInput(network.config, precision, device)
+        self._transfer = image_transfer(device)
 
     @classmethod
     def load(
@@ -144,12 +146,34 @@ class Segmenter:
         if self._backend_build is not None:
             self._backend_build.run(progress, in_process=False)
 
+    @property
+    def uploads_beside_the_network(self) -> bool:
+        """Whether `upload` in one thread saves time while `segment` runs in another: on a GPU."""
+        return self._transfer.runs_beside_the_network
+
     @torch.inference_mode()
-    def segment(self, images: Sequence[NDArray[np.uint8]], *, box: tuple[int, int] | None = None) -> list[Segmentation]:
+    def upload(self, image: NDArray[np.uint8]) -> UploadedImage:
+        """An image uint8 [H, W, 3] RGB on its way to the device, for `segment`; may run in another thread than that.
+
+        On a CPU nothing is copied, so the array must not change before it is segmented. Raises what `segment` does.
+        """
+        if self._network is None:
+            raise DeviceError("this segmenter is closed: load a new one")
+        require_image(image)
+        try:
+            return self._transfer.upload(image)
+        except torch.OutOfMemoryError as error:
+            raise devices.out_of_memory(self._device, 1, (image.shape[0], image.shape[1])) from error
+
+    @torch.inference_mode()
+    def segment(
+        self, images: Sequence[NDArray[np.uint8] | UploadedImage], *, box: tuple[int, int] | None = None
+    ) -> list[Segmentation]:
         """Labels and confidence of each image, at its own size.
 
         Args:
-            images: uint8 [H, W, 3] RGB each; sizes may differ. Images of one size enter the network as one batch.
+            images: uint8 [H, W, 3] RGB each, or what `upload` made of them; sizes may differ. Images of one size enter the
+                network as one batch.
             box: (height, width) in pixels that every image is fitted to first, its ratio kept, in place of `input_size`.
 
         Raises InputError for an array that is no such image; DeviceError after `close`, when memory runs out, or where the
@@ -157,11 +181,10 @@ class Segmenter:
         """
         if self._network is None:
             raise DeviceError("this segmenter is closed: load a new one")
-        for image in images:
-            require_image(image)
+        uploaded = [image if isinstance(image, UploadedImage) else self.upload(image) for image in images]
         results: dict[int, Segmentation] = {}
-        for members in same_size(images):
-            for index, segmentation in zip(members, self._segment_batch([images[i] for i in members], box), strict=True):
+        for members in same_size(uploaded):
+            for index, segmentation in zip(members, self._segment_batch([uploaded[i] for i in members], box), strict=True):
                 results[index] = segmentation
         return [results[i] for i in range(len(images))]
 
@@ -210,29 +233,24 @@ class Segmenter:
     def _matched(self, image: NDArray[np.uint8]) -> VltsegOutput:
         """What the network says of one whole image, score map included."""
         assert self._network is not None
-        require_image(image)
-        batch = torch.from_numpy(np.stack([image])).to(self._device).permute(0, 3, 1, 2)
+        batch = self._transfer.batch([self.upload(image)])
         output: VltsegOutput = self._network(
             self._input(batch, self._input_size or (image.shape[0], image.shape[1])), with_score_map=True
         )
         return output
 
-    def _segment_batch(self, images: list[NDArray[np.uint8]], box: tuple[int, int] | None) -> list[Segmentation]:
+    def _segment_batch(self, images: list[UploadedImage], box: tuple[int, int] | None) -> list[Segmentation]:
         assert self._runner is not None
         scores_of = ClassScores(self._runner, self._config, self._window, self._whole_masks)
-        height, width = images[0].shape[:2]
+        height, width = images[0].pixels.shape[:2]
         input_size = fit_within((height, width), box) if box else self._input_size or (height, width)
         try:
-            batch = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2)
             scores = self._augmentation.mean_scores(
-                batch, input_size, lambda view, size: scores_of(self._input(view, size), (height, width))
+                self._transfer.batch(images), input_size, lambda view, size: scores_of(self._input(view, size), (height, width))
             )
             return labelled(scores, self._precision)
         except torch.OutOfMemoryError as error:
-            raise DeviceError(
-                f"out of memory on {self._device} for {len(images)} images of {width}x{height}: use a smaller input_size, "
-                "fewer cameras in a batch, or precision fp16"
-            ) from error
+            raise devices.out_of_memory(self._device, len(images), (height, width)) from error
 
     def warm_up(self, image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE, batch_size: int = 1) -> float:
         """Run twice on grey images (height, width), so that the first real one is not slow; seconds of the last pass."""

@@ -77,8 +77,8 @@ class DurableCheckpoints(CheckpointIO):
         _sync_folder(target.parent)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
-        """Plain values and tensors; a checkpoint that holds code is refused."""
-        return dict(torch.load(path, map_location=map_location or "cpu", weights_only=weights_only is not False))
+        """Plain values and tensors; a checkpoint that holds code is refused, whatever `weights_only` asks for."""
+        return dict(torch.load(path, map_location=map_location or "cpu", weights_only=True))
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Remove the file if it is there."""

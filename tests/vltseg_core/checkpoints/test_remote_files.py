@@ -16,7 +16,7 @@ from vltseg_core.errors import CheckpointError
 NOBODY = "http://127.0.0.1:9/none"
 
 
-@pytest.mark.parametrize("record", [b"<html>", b"{}", b'{"files": [{"key": 1}]}', b"[]", b"\xff\xfe\x80"])
+@pytest.mark.parametrize("record", [b"<html>", b"{}", b'{"files": [{"key": 1}]}', b"[]", b"\xff\xfe\x80", b"[" * 100_000])
 def test_a_record_that_makes_no_sense_is_said(server: Any, record: bytes) -> None:
     server.record = record
     with pytest.raises(CheckpointError, match="gives no list of files"):

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Known vulnerabilities of the pinned dependencies: pip-audit, in an environment that is thrown away.
+
+    python .ci/audit.py [constraints.txt]
+
+Exit code 0: every dependency that the database knows is clean. 1: some are not. 2: nobody could be asked, which is no
+clean bill: pip-audit itself ends with 0 where a mirror of PyPI has packages and no vulnerability database.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+from typing import Any
+
+PIP_AUDIT = "pip-audit==2.10.1"
+SERVICES = ("pypi", "osv")
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> int:
+    requirements = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "constraints.txt"
+    with tempfile.TemporaryDirectory(prefix="vltseg_audit_") as folder:
+        venv.create(folder, with_pip=True)
+        python = f"{folder}/bin/python"
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PIP_AUDIT]
+        if subprocess.run(install, stderr=subprocess.DEVNULL, check=False).returncode:
+            print(f"audit: {PIP_AUDIT} cannot be installed: no package index is reachable. NOT audited", file=sys.stderr)
+            return 2
+        for service in SERVICES:
+            exit_code, text = verdict(report(python, requirements, service), service)
+            if exit_code != 2:
+                break
+    print(text, file=sys.stderr if exit_code else sys.stdout)
+    return exit_code
+
+
+def report(python: str, requirements: Path, service: str) -> dict[str, Any] | None:
+    """pip-audit's report on the pinned versions, None where it has none."""
+    command = [python, "-m", "pip_audit", "-r", str(requirements), "--no-deps", "--disable-pip", "--timeout", "20"]
+    asked = subprocess.run(
+        [*command, "--progress-spinner", "off", "-f", "json", "-s", service], capture_output=True, text=True, check=False
+    )
+    try:
+        found = json.loads(asked.stdout)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def verdict(report: dict[str, Any] | None, service: str) -> tuple[int, str]:
+    """Exit code and what is said of a report."""
+    dependencies = report["dependencies"] if report else []
+    audited = [found for found in dependencies if "skip_reason" not in found]
+    skipped = [found["name"] for found in dependencies if "skip_reason" in found]
+    if not audited:
+        return 2, (
+            "audit: no vulnerability database answers (PyPI's JSON API, api.osv.dev): offline, or behind a mirror of "
+            "packages alone. NOT audited; run make audit where pypi.org itself is reachable"
+        )
+    lines = [
+        f"{found['name']} {found['version']}: {flaw['id']}, fixed in {', '.join(flaw['fix_versions']) or 'no version yet'}"
+        for found in audited
+        for flaw in found["vulns"]
+    ]
+    said = f"audit: {len(audited)} dependencies asked of {service}, {len(lines)} known vulnerabilities"
+    if skipped:
+        said += f"; {len(skipped)} are unknown there: {', '.join(skipped)}"
+    return int(bool(lines)), "\n".join([*lines, said])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

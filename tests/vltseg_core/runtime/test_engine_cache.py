@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An engine can run code: it is loaded from a place that nobody else can change, and only as it was written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from vltseg_core.errors import DeviceError
+from vltseg_core.runtime.engine_cache import EngineCache, EngineIdentity, NoEngineError, require_private
+
+IDENTITY = EngineIdentity("abc", {"name": "tiny"}, 1, 64, 64, "fp16", {}, {"torch": "2"})
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="giving files to another user needs root")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "above" / "engines"
+    folder.mkdir(parents=True, mode=0o700)
+    return folder
+
+
+def kept(folder: Path) -> Path:
+    return EngineCache(folder).keep(IDENTITY, {}, lambda path: path.write_bytes(b"engine") and None)
+
+
+def test_an_engine_that_was_kept_is_found_and_its_owner_s_alone(folder: Path) -> None:
+    engine = kept(folder)
+    assert EngineCache(folder).find(IDENTITY)[0] == engine
+    assert engine.stat().st_mode & 0o077 == 0 and engine.parent.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
+@pytest.mark.parametrize("place", [".", "..", "entry", "engine.ep", "engine.json"])
+def test_a_place_that_others_can_change_is_refused(folder: Path, place: str, mode: int) -> None:
+    entry = kept(folder).parent
+    places = {".": folder, "..": folder.parent, "entry": entry}
+    places.get(place, entry / place).chmod(mode)
+    with pytest.raises(DeviceError, match="others can change"):
+        EngineCache(folder).find(IDENTITY)
+
+
+def test_a_shared_folder_above_in_which_names_are_their_owners_is_allowed(folder: Path) -> None:
+    kept(folder)
+    folder.parent.chmod(0o1777)
+    assert EngineCache(folder).find(IDENTITY)
+    folder.chmod(0o1777)
+    with pytest.raises(DeviceError, match="others can change"):
+        EngineCache(folder).find(IDENTITY)
+
+
+def test_a_link_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(DeviceError, match="is a link"):
+        require_private(tmp_path / "link")
+
+
+def test_a_link_above_that_others_can_put_in_place_is_refused(folder: Path, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "link").symlink_to(folder.parent)
+    require_private(shared / "link" / "engines")
+    shared.chmod(0o777)
+    with pytest.raises(DeviceError, match="others can change"):
+        require_private(shared / "link" / "engines")
+
+
+@as_root
+def test_what_belongs_to_another_user_is_refused(folder: Path, tmp_path: Path) -> None:
+    engine = kept(folder)
+    os.chown(engine, 12345, 12345)
+    with pytest.raises(DeviceError, match="others can change"):
+        EngineCache(folder).find(IDENTITY)
+    os.chown(engine, 0, 0)
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    (shared / "link").symlink_to(folder.parent)
+    os.chown(shared / "link", 12345, 12345, follow_symlinks=False)
+    with pytest.raises(DeviceError, match="others can change"):
+        require_private(shared / "link" / "engines")
+
+
+def test_an_engine_that_is_not_as_it_was_written_is_refused(folder: Path) -> None:
+    engine = kept(folder)
+    engine.write_bytes(b"Engine")
+    with pytest.raises(NoEngineError, match="not the one that was written"):
+        EngineCache(folder).find(IDENTITY)
+
+
+@pytest.mark.parametrize("record", ["", "[]", "{}", '{"sha256": 1}', "[" * 10_000])
+def test_a_record_that_cannot_be_read_is_refused(folder: Path, record: str) -> None:
+    (kept(folder).parent / "engine.json").write_text(record)
+    with pytest.raises(NoEngineError, match="damaged"):
+        EngineCache(folder).find(IDENTITY)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node tells of itself: one status for the node, and one for each camera."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from vltseg_ros.diagnostics import FrameStatistics
+from vltseg_ros.input_watch import InputWatch
+from vltseg_ros.status import Findings, status_of
+
+NO_CAMERA_NAME = "camera"
+"""What the single camera without a name is called."""
+
+
+@dataclass(frozen=True)
+class NodeCondition:
+    """What there is to tell. building: the step that a backend's building is at, empty where none is built.
+
+    build_failure: why there is no compiled backend, empty where there is one or none is wanted; is_fatal: whether the
+    node then answers nothing. silent: a sentence for each camera that sends nothing. worker_ended: whether the thread that
+    answers frames is gone.
+    """
+
+    statistics: FrameStatistics
+    watch: InputWatch | None = None
+    building: str = ""
+    build_failure: str = ""
+    is_fatal: bool = False
+    silent: Mapping[str, str] = field(default_factory=dict)
+    worker_ended: bool = False
+
+
+def findings_of(condition: NodeCondition, cameras: tuple[str, ...]) -> Findings:
+    """What is wrong with the node, its cameras included."""
+    errors, warnings = [], []
+    if condition.worker_ended:
+        errors.append("the worker thread has ended: deactivate and activate the node")
+    if condition.building:
+        warnings.append(f"building the backend: {condition.building}")
+    elif condition.build_failure:
+        sentence = f"the backend could not be built: {condition.build_failure}"
+        (errors if condition.is_fatal else warnings).append(sentence)
+    trouble = condition.statistics.recent_trouble()
+    if condition.statistics.answers_nothing and not condition.building:
+        errors.append(f"no masks: {', '.join(trouble)}")
+    else:
+        warnings += trouble
+    for camera in cameras if condition.watch else ():
+        warnings += [f"{_named(camera)}: {warning}" for warning in _warnings(condition, camera)]
+    silent = list(condition.silent.values())
+    return Findings(errors, warnings, silent, all_silent=bool(silent) and len(silent) == len(cameras))
+
+
+def camera_status(name: str, condition: NodeCondition, camera: str) -> DiagnosticStatus:
+    """A camera's status, under the node's name."""
+    silent = [condition.silent[camera]] if camera in condition.silent else []
+    findings = Findings(warnings=_warnings(condition, camera), silent=silent, all_silent=bool(silent))
+    values = condition.watch.values(camera) if condition.watch else {}
+    return status_of(f"{name}: {_named(camera)}", findings, summary="sees", values=values)
+
+
+def _warnings(condition: NodeCondition, camera: str) -> list[str]:
+    return condition.watch.warnings(camera) if condition.watch else []
+
+
+def _named(camera: str) -> str:
+    return f"camera {camera}" if camera else NO_CAMERA_NAME
