@@ -2,14 +2,16 @@
 """Time, memory and rate of the whole network, and how they grow with image size, number of cameras and number of classes.
 
     python benchmarks/network.py [--presets tiny eva02_clip_b] [--sizes 640x360 1280x720] [--cameras 1 2 6] [--classes 19 60]
-        [--precisions fp32] [--backends eager] [--device auto] [--plot FOLDER] [--output FILE.json]
+        [--precisions fp32] [--backends eager] [--device auto] [--patience-s 20] [--plot FOLDER]
+        [--output FILE.json]
 
 For each preset, precision and backend: every size with one camera and the first number of classes, then at the first size
-every number of cameras in a batch and every number of classes. Each is measured in a process of its own: the median of
-`Segmenter.segment`, uint8 in, labels and confidence out; the peak memory above the loaded network (resident set on a CPU,
-the allocator's on a GPU); the operations that torch.utils.flop_counter counts, a multiply-add as two; the rate that makes,
-and its share of what a large matrix product reaches on the same machine in the same precision. Weights are random but for
-presets that come with theirs, and only 19 classes use those.
+every number of cameras in a batch and every number of classes. Each is measured in a process of its own: the median and the
+best of `Segmenter.segment`, uint8 in, labels and confidence out; the peak memory above the loaded network (resident set on a
+CPU, the allocator's on a GPU); the operations that torch.utils.flop_counter counts, a multiply-add as two; the rate that
+makes by the median, and its share of what a large matrix product reaches on the same machine in the same precision; and how
+many cores other processes kept busy meanwhile: each waits --patience-s for them to be quiet, and tries thrice. Weights are
+random but for presets that come with theirs, and only 19 classes use those.
 """
 
 from __future__ import annotations
@@ -21,12 +23,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from result_table import Row, finish
 
@@ -42,6 +45,7 @@ from vltseg_core.runtime.weights_path import WEIGHTS_FOLDER
 
 LEAST_PASSES, MOST_PASSES, SECONDS_OF_PASSES = 3, 50, 5.0
 DEFAULT_CLASSES = 19
+MOST_TRIES, QUIET_CORES = 3, 0.2
 MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}
 GROWTH = {"size": "megapixels", "cameras": "cameras in a batch", "classes": "classes"}
 
@@ -73,6 +77,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", choices=DTYPES, default=["fp32"])
     parser.add_argument("--backends", nargs="+", choices=("eager", "compile", "tensorrt"), default=["eager"])
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--patience-s", type=float, default=20.0, help="seconds to wait for other processes to be quiet")
     parser.add_argument("--plot", type=Path, help="folder for charts of the growth, as SVG")
     parser.add_argument("--output", type=Path, help="where the same goes as JSON")
     parser.add_argument("--case", help=argparse.SUPPRESS)
@@ -80,8 +85,9 @@ def main() -> None:
     arguments = parser.parse_args()
     device = resolve_device(arguments.device)
     if arguments.case:
-        print(json.dumps(measured(Case(**json.loads(arguments.case)), device)))
+        print(json.dumps(measured(Case(**json.loads(arguments.case)), device, arguments.patience_s)))
     elif arguments.peak_of:
+        wait_for_quiet(arguments.patience_s)
         print(json.dumps(peak_flops_a_second(arguments.peak_of, device)))
     else:
         compare(arguments, device)
@@ -97,11 +103,13 @@ def compare(arguments: argparse.Namespace, device: torch.device) -> None:
         for case in cases(name, precision, backend, arguments.sizes, arguments.cameras, arguments.classes)
     ]
     flops = [case.cameras * sum(network_cost(config_of(case), case.image_size).flops.values()) for case in planned]
-    peaks = {precision: in_child("--peak-of", precision, arguments.device) for precision in arguments.precisions}
+    peaks = {
+        precision: in_child("--peak-of", precision, arguments.device, arguments.patience_s) for precision in arguments.precisions
+    }
     rows: list[Row] = []
     began = time.monotonic()
     for number, case in enumerate(planned):
-        found = in_child("--case", json.dumps(asdict(case)), arguments.device)
+        found = in_child("--case", json.dumps(asdict(case)), arguments.device, arguments.patience_s)
         rows.append(row(case, flops[number], found, peaks[case.precision]))
         left_s = seconds_left(time.monotonic() - began, flops, number + 1)
         print(f"{number + 1}/{len(planned)}, about {left_s:.0f} s left: {rows[-1]}", file=sys.stderr, flush=True)
@@ -132,11 +140,18 @@ def seconds_left(elapsed_s: float, flops: Sequence[float], num_done: int) -> flo
 
 def row(case: Case, flops: int, found: dict[str, Any], peak: float) -> Row:
     """What was measured, the rate and its share of the peak; the reason where it failed."""
-    if "failure" in found:
-        return asdict(case) | {"ms": None, "peak MB": None, "GFLOP": flops / 1e9, "GFLOP/s": None, "% of peak": None, **found}
-    rate = flops / found["seconds"]
-    figures = {"ms": 1e3 * found["seconds"], "peak MB": found["peak_bytes"] / 1e6, "GFLOP": flops / 1e9}
-    return asdict(case) | figures | {"GFLOP/s": rate / 1e9, "% of peak": 100 * rate / peak, "failure": ""}
+    failure = found.get("failure", "")
+    rate = None if failure else flops / found["seconds"]
+    return asdict(case) | {
+        "ms": None if failure else 1e3 * found["seconds"],
+        "best ms": None if failure else 1e3 * found["best_s"],
+        "peak MB": None if failure else found["peak_bytes"] / 1e6,
+        "GFLOP": flops / 1e9,
+        "GFLOP/s": rate and rate / 1e9,
+        "% of peak": rate and 100 * rate / peak,
+        "other cores": found.get("other_cores"),
+        "failure": failure,
+    }
 
 
 def growth(rows: Sequence[Row], axis: str) -> dict[str, dict[str, list[tuple[float, float]]]]:
@@ -160,9 +175,9 @@ def along(one: Row, axis: str) -> float:
     return width * height / 1e6
 
 
-def in_child(option: str, value: str, device: str) -> Any:
+def in_child(option: str, value: str, device: str, patience_s: float) -> Any:
     """What the child prints last as JSON, or its last words as a failure."""
-    command = [sys.executable, __file__, option, value, "--device", device]
+    command = [sys.executable, __file__, option, value, "--device", device, "--patience-s", str(patience_s)]
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     if child.returncode == 0:
         return json.loads(child.stdout.splitlines()[-1])
@@ -180,7 +195,7 @@ def config_of(case: Case) -> VltsegConfig:
     return replace(config, class_table=table.name)
 
 
-def measured(case: Case, device: torch.device) -> dict[str, float]:
+def measured(case: Case, device: torch.device, patience_s: float) -> dict[str, float]:
     """Median seconds of a batch and peak bytes above the loaded network, in this process."""
     torch.manual_seed(0)
     config, height_width = config_of(case), case.image_size
@@ -203,12 +218,48 @@ def measured(case: Case, device: torch.device) -> dict[str, float]:
     before = forget_peak(device)
     segmenter.segment(images)
     peak_bytes = peak_memory_bytes(device) - before
+    tries: list[dict[str, float]] = []
+    while not tries or (tries[-1]["other_cores"] > QUIET_CORES and patience_s and len(tries) < MOST_TRIES):
+        tries.append(timed_passes(lambda: segmenter.segment(images), patience_s))
+    return min(tries, key=lambda found: found["other_cores"]) | {"peak_bytes": peak_bytes}
+
+
+def timed_passes(work: Callable[[], object], patience_s: float) -> dict[str, float]:
+    """Seconds of a pass, the median and the best, and the cores that others kept busy."""
+    wait_for_quiet(patience_s)
     seconds: list[float] = []
+    others = OtherProcesses()
     while len(seconds) < LEAST_PASSES or (sum(seconds) < SECONDS_OF_PASSES and len(seconds) < MOST_PASSES):
         began = time.perf_counter()
-        segmenter.segment(images)
+        work()
         seconds.append(time.perf_counter() - began)
-    return {"seconds": float(np.median(seconds)), "peak_bytes": peak_bytes}
+    return {"seconds": float(np.median(seconds)), "best_s": min(seconds), "other_cores": others.cores()}
+
+
+class OtherProcesses:
+    """How many cores the machine's other processes keep busy from here on: what may have disturbed a measurement."""
+
+    def __init__(self) -> None:
+        self._began, self._busy_s, self._own_s = time.monotonic(), self._busy(), time.process_time()
+
+    def cores(self) -> float:
+        busy_s = self._busy() - self._busy_s - (time.process_time() - self._own_s)
+        return max(0.0, busy_s / (time.monotonic() - self._began))
+
+    @staticmethod
+    def _busy() -> float:
+        times = psutil.cpu_times()
+        return float(times.user + times.system + times.nice)
+
+
+def wait_for_quiet(patience_s: float) -> None:
+    """Return once other processes have kept less than QUIET_CORES busy for a second, or after so long."""
+    end = time.monotonic() + patience_s
+    while time.monotonic() < end:
+        others = OtherProcesses()
+        time.sleep(1)
+        if others.cores() < QUIET_CORES:
+            return
 
 
 def peak_flops_a_second(precision: str, device: torch.device) -> float:

@@ -48,7 +48,10 @@ def test_each_axis_is_measured_from_the_first_of_the_others_and_nothing_twice(ne
 
 def test_rate_and_share_of_the_peak(network: Any) -> None:
     case = network.Case("tiny", "8x4", 1, 19, "fp32", "eager")
-    found = network.row(case, 3_000_000_000, {"seconds": 0.5, "peak_bytes": 2_000_000}, peak=24e9)
+    found = network.row(
+        case, 3_000_000_000, {"seconds": 0.5, "best_s": 0.4, "peak_bytes": 2_000_000, "other_cores": 0.0}, peak=24e9
+    )
+    assert (found["best ms"], found["other cores"]) == (400, 0)
     assert (found["ms"], found["peak MB"], found["GFLOP"], found["GFLOP/s"], found["% of peak"]) == (500, 2, 3, 6, 25)
     failed = network.row(case, 3_000_000_000, {"failure": "no GPU"}, peak=24e9)
     assert failed["ms"] is None and failed["failure"] == "no GPU" and list(failed) == list(found)
@@ -77,9 +80,9 @@ def test_a_preset_gets_as_many_classes_as_are_asked_for(network: Any) -> None:
 
 def test_a_small_case_is_measured_in_a_process_of_its_own(network: Any) -> None:
     case = network.Case("tiny", "64x48", 2, 30, "fp32", "eager")
-    found = network.in_child("--case", json.dumps(asdict(case)), "cpu")
+    found = network.in_child("--case", json.dumps(asdict(case)), "cpu", 0)
     assert found["seconds"] > 0 and found["peak_bytes"] > 0
-    assert "unknown" in network.in_child("--peak-of", "fp32", "tpu")["failure"]
+    assert "unknown" in network.in_child("--peak-of", "fp32", "tpu", 0)["failure"]
 
 
 def test_latencies_are_compared_at_the_95th_percentile_and_losses_counted(node_overhead: Any) -> None:
