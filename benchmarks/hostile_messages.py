@@ -4,17 +4,12 @@
 from __future__ import annotations
 
 import array
-import io
 import random
-import struct
-import zlib
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
-import cv2
-import numpy as np
-from PIL import Image as PillowImage
+from image_bombs import bombs, other_files, sound_files
 from sensor_msgs.msg import CompressedImage, Image
 
 BYTES_A_PIXEL = {
@@ -62,6 +57,12 @@ class HostileMessages:
         drawn = self._good(self._random, False)
         self._stamp(drawn.message)
         return drawn
+
+    def largest(self) -> Drawn:
+        """The largest sound message that there will be: 8K where images are raw."""
+        if self._good is good_compressed:
+            return self.good()
+        return Drawn(_image(self._random, "rgb16", 4320, 7680), "sound", "answered", (4320, 7680))
 
     def _stamp(self, message: Any) -> None:
         """Rising, equal, backwards, zero, far past and far future."""
@@ -185,8 +186,8 @@ _RAW_KINDS: tuple[Callable[[random.Random, bool], Drawn], ...] = (
 
 def good_compressed(rng: random.Random, large: bool) -> Drawn:
     """JPEG or PNG of every mode, its format field right or not."""
-    index = rng.randrange(len(_sound_files()))
-    encoded, size = _sound_files()[index]
+    index = rng.randrange(len(sound_files()))
+    encoded, size = sound_files()[index]
     return Drawn(_compressed(rng, encoded), "sound", "answered", size)
 
 
@@ -196,50 +197,20 @@ def _compressed(rng: random.Random, encoded: bytes) -> CompressedImage:
     return message
 
 
-@cache
-def _sound_files() -> list[tuple[bytes, tuple[int, int]]]:
-    rng = np.random.default_rng(0)
-    found = []
-    for height, width in ((1, 1), (17, 23), (90, 160)):
-        colour = PillowImage.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
-        for mode, options in (
-            ("RGB", {"format": "JPEG"}), ("L", {"format": "JPEG"}), ("CMYK", {"format": "JPEG"}),
-            ("RGB", {"format": "JPEG", "progressive": True}), ("RGB", {"format": "PNG"}), ("RGBA", {"format": "PNG"}),
-            ("P", {"format": "PNG"}), ("LA", {"format": "PNG"}), ("1", {"format": "PNG"}), ("L", {"format": "PNG"}),
-        ):  # fmt: skip
-            stream = io.BytesIO()
-            colour.convert(mode).save(stream, **options)
-            found.append((stream.getvalue(), (height, width)))
-        deep = rng.integers(0, 65536, (height, width), dtype=np.uint16)
-        found.append((cv2.imencode(".png", deep)[1].tobytes(), (height, width)))
-    return found
-
-
-@cache
-def _other_files() -> list[bytes]:
-    colour = PillowImage.fromarray(np.zeros((8, 8, 3), np.uint8))
-    found = []
-    for name in ("BMP", "GIF", "TIFF", "WEBP", "PPM", "TGA", "ICO", "PCX"):
-        stream = io.BytesIO()
-        colour.save(stream, format=name)
-        found.append(stream.getvalue())
-    return [*found, b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b""]
-
-
 def _truncated(rng: random.Random, large: bool) -> Drawn:
-    encoded = rng.choice(_sound_files())[0]
+    encoded = rng.choice(sound_files())[0]
     return Drawn(_compressed(rng, encoded[: rng.randrange(len(encoded))]), "truncated", None)
 
 
 def _flipped(rng: random.Random, large: bool) -> Drawn:
-    encoded = bytearray(rng.choice(_sound_files())[0])
+    encoded = bytearray(rng.choice(sound_files())[0])
     for _ in range(rng.choice((1, 2, 10, 100))):
         encoded[rng.randrange(len(encoded))] = rng.randrange(256)
     return Drawn(_compressed(rng, bytes(encoded)), "bytes changed", None)
 
 
 def _spliced(rng: random.Random, large: bool) -> Drawn:
-    encoded = bytearray(rng.choice(_sound_files())[0])
+    encoded = bytearray(rng.choice(sound_files())[0])
     at = rng.randrange(len(encoded))
     encoded[at:at] = rng.randbytes(rng.choice((1, 4, 300)))
     return Drawn(_compressed(rng, bytes(encoded)), "bytes put in", None)
@@ -251,60 +222,7 @@ def _rubbish_file(rng: random.Random, large: bool) -> Drawn:
 
 
 def _other_format(rng: random.Random, large: bool) -> Drawn:
-    return Drawn(_compressed(rng, rng.choice(_other_files())), "other formats", "rejected")
-
-
-def png(width: int, height: int, *, colour: int = 2, depth: int = 8, chunks: bytes = b"", pixels: bytes = b"") -> bytes:
-    """A PNG file as it is told: `chunks` go behind the header, `pixels` are compressed."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunks + chunk(b"IDAT", zlib.compress(pixels, 9)) + chunk(b"IEND", b"")
-
-
-def chunk(name: bytes, content: bytes) -> bytes:
-    """A PNG chunk."""
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-
-def jpeg_of_claimed_size(width: int, height: int) -> bytes:
-    """A JPEG of 17x23 pixels whose header says another size."""
-    encoded = bytearray(_sound_files()[11][0])
-    place = encoded.index(b"\xff\xc0") + 5
-    encoded[place : place + 4] = struct.pack(">HH", height, width)
-    return bytes(encoded)
-
-
-@cache
-def bombs() -> dict[str, bytes]:
-    """Small files that become large: by their size, by their chunks, by their scans."""
-    zeros = bytes(50_000_000)
-    return {
-        "png of 100000x100000": png(100_000, 100_000, pixels=bytes(1000)),
-        "png of 2^31-1 wide": png(2**31 - 1, 1, pixels=bytes(1000)),
-        "png of 0x0": png(0, 0),
-        "png of 9000x9000": png(9000, 9000, colour=0, depth=1, pixels=bytes(9000 * 1126)),
-        "png with text of 50 MB": png(4, 4, chunks=chunk(b"zTXt", b"k\x00\x00" + zlib.compress(zeros, 9)), pixels=bytes(52)),
-        "png with profile of 50 MB": png(4, 4, chunks=chunk(b"iCCP", b"k\x00\x00" + zlib.compress(zeros, 9)), pixels=bytes(52)),
-        "png with 50 MB behind its pixels": png(4, 4, pixels=bytes(52) + zeros),
-        "png without pixels": png(4, 4),
-        "png of an unknown colour type": png(4, 4, colour=5, pixels=bytes(52)),
-        "png of a million chunks": png(4, 4, chunks=chunk(b"tEXt", b"k\x00v") * 1_000_000, pixels=bytes(52)),
-        "jpeg of 65535x65535": jpeg_of_claimed_size(65535, 65535),
-        "jpeg of 8000x8000, 17x23 there": jpeg_of_claimed_size(8000, 8000),
-        "jpeg of 0x0": jpeg_of_claimed_size(0, 0),
-        "jpeg of a million markers": b"\xff\xd8" + b"\xff\xfe\x00\x04ab" * 300_000 + _sound_files()[11][0][2:],
-        "jpeg of many scans": _many_scans(2000),
-    }
-
-
-def _many_scans(num_scans: int) -> bytes:
-    """A progressive JPEG of 2000x2000 pixels whose last scan comes again and again: each costs a pass over all blocks."""
-    stream = io.BytesIO()
-    PillowImage.new("L", (2000, 2000), 128).save(stream, "JPEG", progressive=True)
-    encoded = stream.getvalue()
-    last = encoded.rindex(b"\xff\xda")
-    table = encoded.rfind(b"\xff\xc4", 0, last)
-    scan = encoded[table:-2] if encoded.rfind(b"\xff\xda", 0, last) < table else encoded[last:-2]
-    return encoded[:-2] + scan * num_scans + encoded[-2:]
+    return Drawn(_compressed(rng, rng.choice(other_files())), "other formats", "rejected")
 
 
 def _bomb(rng: random.Random, large: bool) -> Drawn:

@@ -3,12 +3,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+
+
+def explain_silences(
+    node: Node, subscriptions: Mapping[str, Subscription[Any]], silent_s: Mapping[str, float], longest_s: float
+) -> dict[str, str]:
+    """A sentence for each camera, by its name, that gave no frame for longer than that. silent_s: the seconds of each."""
+    return {
+        camera: explain_silence(node, subscription, silent_s[camera])
+        for camera, subscription in subscriptions.items()
+        if silent_s[camera] > longest_s
+    }
 
 
 def explain_silence(node: Node, subscription: Subscription[Any], seconds: float) -> str:

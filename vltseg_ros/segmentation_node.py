@@ -30,7 +30,7 @@ from vltseg_ros.black_box import BlackBox, start_black_box
 from vltseg_ros.diagnostics import FrameStatistics
 from vltseg_ros.frame_answering import FrameAnswering, FrameEntrance
 from vltseg_ros.frame_slot import Frame, FrameWorker
-from vltseg_ros.input_watchdog import explain_silence
+from vltseg_ros.input_watchdog import explain_silences
 from vltseg_ros.mask_publishers import MaskPublishers
 from vltseg_ros.node_report import NodeCondition, camera_status, findings_of
 from vltseg_ros.parameters import NodeParameters
@@ -123,7 +123,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         message_type = CompressedImage if compressed else Image
         for camera in settings.camera_names:
             topic = (f"{camera}/image" if camera else "image") + ("/compressed" if compressed else "")
-            callback = functools.partial(self._receive, slots, statistics, camera)
+            callback = functools.partial(self._receive, slots, statistics, camera, self.resolve_topic_name(topic))
             self._inputs[camera] = self.create_subscription(message_type, topic, callback, _NEWEST_ONLY)
             self._outputs[camera].publish_label_info(self.get_clock().now().to_msg(), settings.min_confidence)
         self._state_name = "active"
@@ -195,10 +195,12 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
 
     # Frames
 
-    def _receive(self, slots: FrameEntrance, statistics: FrameStatistics, camera: str, message: Image | CompressedImage) -> None:
+    def _receive(
+        self, slots: FrameEntrance, statistics: FrameStatistics, camera: str, topic: str, message: Image | CompressedImage
+    ) -> None:
         statistics.count_received(camera)
         if self._black_box is not None:
-            self._black_box.remember_frame(self._inputs[camera].topic_name, message)
+            self._black_box.remember_frame(topic, message)
         slots.put(Frame(camera, message))
 
     def _unready(self) -> str | None:
@@ -265,14 +267,11 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             self._black_box.write(reason)
 
     def _check_input(self) -> None:
-        self._silent = {}
-        settings, since_s = self._settings, self._active_since_s
+        settings, since_s, self._silent = self._settings, self._active_since_s, {}
         if settings is None or since_s is None or settings.input_timeout_s == 0:
             return
-        for camera, subscription in self._inputs.items():
-            silent_s = self._statistics.seconds_without_input(camera, since_s)
-            if silent_s > settings.input_timeout_s:
-                self._silent[camera] = explain_silence(self, subscription, silent_s)
+        silent_s = {camera: self._statistics.seconds_without_input(camera, since_s) for camera in self._inputs}
+        self._silent = explain_silences(self, self._inputs, silent_s, settings.input_timeout_s)
         if self._silent:
             self.get_logger().warning("; ".join(self._silent.values()), throttle_duration_sec=_LOG_PERIOD_S)
 
