@@ -65,8 +65,17 @@ class NodeParameters:
     input_timeout_s: float = _parameter(
         5.0, "Warn after so long without a frame, and say which publishers there are; 0: never.", low=0.0, high=3600.0, live=True
     )
+    inference_timeout_s: float = _parameter(
+        30.0,
+        "A network that takes longer for a batch hangs: it is left to itself and loaded anew; 0: never.",
+        low=0.0,
+        high=3600.0,
+        live=True,
+    )
     diagnostics_period_s: float = _parameter(1.0, "Seconds between messages on /diagnostics.", low=0.1, high=60.0)
-    autostart: bool = _parameter(True, "Configure and activate at start; false: wait for a lifecycle manager.")
+    autostart: bool = _parameter(
+        True, "Configure and activate at start, end with exit code 1 where that or the network fails; false: be managed."
+    )
     stop_with_parent: bool = _parameter(False, "End when the process that started the node ends (as a launch that is killed).")
 
     @property

@@ -2,7 +2,8 @@
 """The lifecycle node: camera topics in, semantic masks out. Wiring only.
 
 configure loads and warms up the network, activate subscribes, deactivate stops within one frame, cleanup frees the
-device. Callbacks only store the newest message; one worker thread converts, segments and publishes.
+device. Callbacks only store the newest message; one worker thread converts, segments and publishes. A network that is
+given up brings the node to error processing, and from there to unconfigured.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import sys
 import time
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 
 from vltseg_core.errors import VltsegError
@@ -27,17 +29,22 @@ from vltseg_core.runtime import Segmenter
 from vltseg_ros import diagnostics, parameters
 from vltseg_ros.backend_building import BackendBuilding
 from vltseg_ros.diagnostics import FrameStatistics
-from vltseg_ros.frame_answering import FrameAnswering
-from vltseg_ros.frame_slot import Frame, FrameSlots, FrameWorker
+from vltseg_ros.frame_answering import FrameAnswering, NetworkWatch
+from vltseg_ros.frame_serving import FrameServing, ServingParts
+from vltseg_ros.frame_slot import Frame, FrameSlots
 from vltseg_ros.input_watchdog import explain_silence
 from vltseg_ros.mask_publishers import MaskPublishers
+from vltseg_ros.node_main import run_node
 from vltseg_ros.parameters import NodeParameters
-from vltseg_ros.parent_process import end_with_parent
-from vltseg_ros.segmenter_loading import SegmenterFactory, load_segmenter
+from vltseg_ros.recovery import RecoveryPolicy
+from vltseg_ros.segmenter_loading import SegmenterFactory, load_anew, load_segmenter
+from vltseg_ros.throttled_log import ThrottledLog
 
 _NEWEST_ONLY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _STOP_PATIENCE_S = 10.0
-_LOG_PERIOD_S = 5.0
+_WATCH_PERIOD_S = 0.1
+_LOAD_PATIENCE_S = 60.0
+_ACK_PATIENCE = Duration(seconds=1)
 
 
 class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
@@ -52,16 +59,21 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._building: BackendBuilding | None = None
         self._outputs: dict[str, MaskPublishers] = {}
         self._inputs: dict[str, Any] = {}
-        self._worker: FrameWorker | None = None
-        self._answering: FrameAnswering | None = None
+        self._serving: FrameServing | None = None
+        self._failure: str | None = None
+        self._load_s = 0.0
+        self.has_failed = Future()
         self._statistics = FrameStatistics()
         self._active_since_s: float | None = None
         self._state_name = "unconfigured"
         self._silent: list[str] = []
+        self._log = ThrottledLog(lambda sentence: self.get_logger().warning(sentence))
         self.add_on_set_parameters_callback(self._check_parameters)
-        self._diagnostics = rclpy.node.Node.create_publisher(self, DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics = Node.create_publisher(self, DiagnosticArray, "/diagnostics", 10)
         period_s = float(self.get_parameter("diagnostics_period_s").value)
-        self._timer = self.create_timer(period_s, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(period_s, self._report, clock=steady)
+        self.create_timer(_WATCH_PERIOD_S, self._watch_serving, clock=steady)
 
     # Transitions
 
@@ -78,10 +90,11 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             self.get_logger().error(f"configure failed: {type(error).__name__}: {error}")
             raise
         self._settings, self._segmenter = settings, segmenter
+        self._load_s, self._failure = time.monotonic() - started, None
         self._outputs = {c: MaskPublishers(self, c, segmenter.classes) for c in settings.camera_names}
         description = segmenter.describe()
         self.get_logger().info(
-            f"loaded {description.checkpoint} ({description.preset}) in {time.monotonic() - started:.1f} s on "
+            f"loaded {description.checkpoint} ({description.preset}) in {self._load_s:.1f} s on "
             f"{description.device}, {description.precision}, {description.backend} ({description.backend_reason}): "
             f"{pass_s * 1000:.0f} ms a pass"
         )
@@ -92,30 +105,35 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the cameras and start serving frames."""
-        assert self._settings is not None and self._segmenter is not None
+        assert self._settings is not None
         settings = self._settings
         result = super().on_activate(state)
         if result != TransitionCallbackReturn.SUCCESS:
             return result
+        try:
+            segmenter = self._segmenter or load_segmenter(settings, self._load)[0]  # a hanging one was left to itself
+        except VltsegError as error:
+            self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
+        self._segmenter = segmenter
         self._statistics = FrameStatistics()
         statistics = self._statistics
         slots = FrameSlots(settings.camera_names, on_drop=lambda frame: statistics.count_dropped())
-        self._answering = FrameAnswering(
-            self,
-            self._segmenter,
-            self._outputs,
+        self._serving = FrameServing(
+            segmenter,
+            slots,
             statistics,
-            settings=lambda: self._settings or settings,
-            unready=self._unready,
+            self._serving_parts(settings, statistics),
+            policy=RecoveryPolicy(settings.max_batch_size),
+            load_timeout_s=max(_LOAD_PATIENCE_S, 3 * self._load_s),
         )
-        self._worker = FrameWorker(slots, self._answering.serve, max_batch_size=settings.max_batch_size)
         self._active_since_s = time.monotonic()
-        self._worker.start()
+        self._serving.start()
         compressed = settings.image_transport == "compressed"
         message_type = CompressedImage if compressed else Image
         for camera in settings.camera_names:
             topic = (f"{camera}/image" if camera else "image") + ("/compressed" if compressed else "")
-            callback = functools.partial(self._receive, slots, statistics, camera)
+            callback = functools.partial(self._receive, self._serving, statistics, camera)
             self._inputs[camera] = self.create_subscription(message_type, topic, callback, _NEWEST_ONLY)
             self._outputs[camera].publish_label_info(self.get_clock().now().to_msg(), settings.min_confidence)
         self._state_name = "active"
@@ -124,10 +142,10 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop within one frame; a frame still in hand is not published."""
+        """Stop within one frame; a frame still in hand is not published. An error where the network was given up."""
         self._stop_serving()
         self._state_name = "inactive"
-        return super().on_deactivate(state)
+        return TransitionCallbackReturn.ERROR if self._failure else super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the device and take the topics away."""
@@ -141,7 +159,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """After an unexpected exception in a transition: free everything and be unconfigured again."""
+        """After an unexpected exception in a transition, or a network given up: free all and be unconfigured again."""
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
@@ -162,11 +180,12 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._inputs = {}
         self._active_since_s = None
         self._silent = []
-        if self._answering is not None:
-            self._answering.end()
-        worker, self._worker = self._worker, None
-        if worker and not worker.stop(_STOP_PATIENCE_S):
-            self.get_logger().error(f"the network is still busy {_STOP_PATIENCE_S:.0f} s after the stop: its result is discarded")
+        serving, self._serving = self._serving, None
+        if serving is None:
+            return
+        self._segmenter = serving.end(_STOP_PATIENCE_S)
+        if self._segmenter is None:
+            self.get_logger().error("the network did not come to an end: it is left to itself, and what it says discarded")
 
     def _release(self) -> None:
         self._stop_serving()
@@ -183,9 +202,9 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
 
     # Frames
 
-    def _receive(self, slots: FrameSlots, statistics: FrameStatistics, camera: str, message: Image | CompressedImage) -> None:
+    def _receive(self, serving: FrameServing, statistics: FrameStatistics, camera: str, message: Image | CompressedImage) -> None:
         statistics.count_received(camera)
-        slots.put(Frame(camera, message))
+        serving.put(Frame(camera, message))
 
     def _unready(self) -> str | None:
         """Why frames are not answered yet, for the counts."""
@@ -193,6 +212,35 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         if building is None or self._settings is None or self._settings.serve_while_building:
             return None
         return "backend is being built" if building.is_running else "no backend" if building.failure else None
+
+    def _serving_parts(self, settings: NodeParameters, statistics: FrameStatistics) -> ServingParts:
+        def now() -> NodeParameters:
+            return self._settings or settings
+
+        def answering(segmenter: Segmenter, watch: NetworkWatch) -> FrameAnswering:
+            return FrameAnswering(self, segmenter, self._outputs, statistics, settings=now, unready=self._unready, watch=watch)
+
+        return ServingParts(
+            answering,
+            load_anew=lambda remedy: load_anew(settings, self._load, remedy),
+            inference_timeout_s=lambda: now().inference_timeout_s,
+            say=lambda sentence: self.get_logger().warning(sentence),
+        )
+
+    def _watch_serving(self) -> None:
+        """Look after the network; where it was given up, go through error processing, say why and end what waits."""
+        if self._serving is None:
+            return
+        self._serving.watch()
+        if self._serving.failure is None:
+            return
+        self._failure = self._serving.failure
+        self.get_logger().error(f"{self._failure}: configure the node again, or restart its process")
+        self.trigger_deactivate()
+        self._report()
+        self._diagnostics.wait_for_all_acked(_ACK_PATIENCE)
+        if not self.has_failed.done():
+            self.has_failed.set_result(self._failure)
 
     def close(self) -> None:
         """Stop and free everything before the node is destroyed."""
@@ -209,19 +257,24 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
     def _report(self) -> None:
         self._check_input()
         values = {"state": self._state_name, **self._statistics.values()}
-        if self._segmenter is not None:
-            values |= diagnostics.describe_segmenter(self._segmenter.describe())
-            values["memory (MB)"] = f"{self._segmenter.memory_bytes() / 1e6:.0f}"
         warnings = self._silent + self._statistics.recent_trouble()
+        serving, segmenter = self._serving, self._segmenter
+        if serving is not None:
+            values |= serving.values()
+            warnings += serving.warnings
+            segmenter = serving.segmenter
+        if segmenter is not None:
+            values |= diagnostics.describe_segmenter(segmenter.describe())
+            values["memory (MB)"] = f"{segmenter.memory_bytes() / 1e6:.0f}"
         if self._building is not None and self._building.is_running:
             values["building"] = self._building.progress
             warnings.append(f"building the backend: {self._building.progress}")
         elif self._building is not None and self._building.failure:
             warnings.append(f"the backend could not be built: {self._building.failure}")
-        if self._worker is not None and not self._worker.is_alive:
-            warnings.append("the worker thread has ended: deactivate and activate the node")
         summary = f"{self._state_name}, {values['frame rate out (Hz)']} masks/s" if self._inputs else self._state_name
-        status = diagnostics.status(self.get_fully_qualified_name(), warnings=warnings, summary=summary, values=values)
+        status = diagnostics.status(
+            self.get_fully_qualified_name(), warnings=warnings, summary=summary, values=values, failure=self._failure
+        )
         now = self.get_clock().now().to_msg()
         array = DiagnosticArray(status=[status])
         array.header.stamp = now
@@ -237,37 +290,12 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             if silent_s > settings.input_timeout_s:
                 self._silent.append(explain_silence(self, subscription, silent_s))
         if self._silent:
-            self.get_logger().warning("; ".join(self._silent), throttle_duration_sec=_LOG_PERIOD_S)
+            self._log.warn("silence", "; ".join(self._silent))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the node until a signal; 0 after SIGINT or SIGTERM, 1 if autostart fails."""
-    rclpy.init(args=arguments)
-    try:
-        return _run()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    finally:
-        rclpy.try_shutdown()
-
-
-def _run() -> int:
-    node = SegmentationNode()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        if node.get_parameter("stop_with_parent").value:
-            end_with_parent()
-        if node.get_parameter("autostart").value:
-            for transition in (node.trigger_configure, node.trigger_activate):
-                if transition() != TransitionCallbackReturn.SUCCESS:
-                    return 1 if rclpy.ok() else 0  # a signal may have ended it half-way
-        executor.spin()
-        return 0
-    finally:
-        node.close()
-        executor.shutdown(timeout_sec=1.0)
-        node.destroy_node()
+    """Run the node until a signal; its exit code, see `run_node`."""
+    return run_node(SegmentationNode, arguments)
 
 
 if __name__ == "__main__":

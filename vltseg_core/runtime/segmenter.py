@@ -22,6 +22,7 @@ from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.runtime.augmentation import PLAIN, InferenceAugmentation, fit_within
 from vltseg_core.runtime.backends import BackendBuild, BackendSettings, network_shape
+from vltseg_core.runtime.device_faults import device_fault
 from vltseg_core.runtime.engine_cache import EngineCache
 from vltseg_core.runtime.labelling import labelled
 from vltseg_core.runtime.network_input import NetworkInput, require_image, same_size
@@ -152,8 +153,9 @@ class Segmenter:
             images: uint8 [H, W, 3] RGB each; sizes may differ. Images of one size enter the network as one batch.
             box: (height, width) in pixels that every image is fitted to first, its ratio kept, in place of `input_size`.
 
-        Raises InputError for an array that is no such image; DeviceError after `close`, when memory runs out, or where the
-        precision is too small for the network, whose scores are then no finite numbers.
+        Raises InputError for an array that is no such image; DeviceMemoryError when memory runs out; DeviceLostError where
+        the device itself fails; NonFiniteScoresError where the scores are no finite numbers, as in a precision too small
+        for the network; DeviceError after `close`.
         """
         if self._network is None:
             raise DeviceError("this segmenter is closed: load a new one")
@@ -228,11 +230,11 @@ class Segmenter:
                 batch, input_size, lambda view, size: scores_of(self._input(view, size), (height, width))
             )
             return labelled(scores, self._precision)
-        except torch.OutOfMemoryError as error:
-            raise DeviceError(
-                f"out of memory on {self._device} for {len(images)} images of {width}x{height}: use a smaller input_size, "
-                "fewer cameras in a batch, or precision fp16"
-            ) from error
+        except (RuntimeError, MemoryError) as error:
+            fault = device_fault(error, self._device, f"{len(images)} images of {width}x{height}")
+            if fault is None:
+                raise
+            raise fault from error
 
     def warm_up(self, image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE, batch_size: int = 1) -> float:
         """Run twice on grey images (height, width), so that the first real one is not slow; seconds of the last pass."""
