@@ -39,6 +39,14 @@ class ServingParts:
     say: Callable[[str], object]
 
 
+class _Trouble(NamedTuple):
+    """Why no network serves at the moment. since_s: by the steady clock."""
+
+    fault: Fault
+    sentence: str
+    since_s: float
+
+
 class Recovery(NamedTuple):
     """A return to service. took_s: from the fault's detection to a network that is ready again."""
 
@@ -69,7 +77,7 @@ class FrameServing:
         self._policy, self._load_timeout_s = policy, load_timeout_s
         self._lock = threading.RLock()
         self._remedy: tuple[Remedy, float] | None = None
-        self._trouble: tuple[Fault, str, float] | None = None
+        self._trouble: _Trouble | None = None
         self._failure: str | None = None
         self._last_recovery: Recovery | None = None
         self._num_reloads = 0
@@ -122,7 +130,7 @@ class FrameServing:
     def warnings(self) -> list[str]:
         """What is out of order."""
         trouble = self._trouble
-        return [f"{RELOADING} after: {trouble[0].value} ({trouble[1]})"] if trouble else []
+        return [f"{RELOADING} after: {trouble.fault.value} ({trouble.sentence})"] if trouble else []
 
     def values(self) -> dict[str, str]:
         """How often it was loaded anew, and the last recovery, as they are shown."""
@@ -145,8 +153,8 @@ class FrameServing:
                 self._shift = _Shift(self, shift.segmenter)
                 self._shift.worker.start()
                 return remedy.action
-            since_s = self._trouble[2] if self._trouble else now_s
-            self._trouble = (fault, sentence, since_s)
+            since_s = self._trouble.since_s if self._trouble else now_s
+            self._trouble = _Trouble(fault, sentence, since_s)
             self._retire(shift)
             if remedy.action is Action.RELOAD:
                 self._remedy = (remedy, now_s + remedy.pause_s)
@@ -158,8 +166,8 @@ class FrameServing:
         """A shift's network was loaded."""
         with self._lock:
             if shift is self._shift and self._trouble is not None:
-                fault, _, since_s = self._trouble
-                self._last_recovery = Recovery(fault, time.monotonic() - since_s)
+                fault = self._trouble.fault
+                self._last_recovery = Recovery(fault, time.monotonic() - self._trouble.since_s)
                 self._reject_waiting()
                 self._trouble = None
                 self._parts.say(f"serving again, {self._last_recovery.took_s:.2f} s after: {fault.value}")
@@ -193,7 +201,8 @@ class FrameServing:
     def _reload(self, remedy: Remedy) -> None:
         self._remedy = None
         self._num_reloads += 1
-        self._shift = _Shift(self, None, remedy=remedy, previous=self._shift.worker)
+        hangs = self._trouble is not None and self._trouble.fault is Fault.HANG
+        self._shift = _Shift(self, None, remedy=remedy, previous=None if hangs else self._shift.worker)
         self._shift.worker.start()
 
     def new_worker(self, shift: _Shift) -> FrameWorker:

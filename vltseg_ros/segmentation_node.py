@@ -124,7 +124,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             slots,
             statistics,
             self._serving_parts(settings, statistics),
-            policy=RecoveryPolicy(settings.max_batch_size),
+            policy=RecoveryPolicy(min(settings.max_batch_size, len(settings.camera_names))),
             load_timeout_s=max(_LOAD_PATIENCE_S, 3 * self._load_s),
         )
         self._active_since_s = time.monotonic()
