@@ -2,7 +2,8 @@
 """The real node with a network that fails on command; as a program, `python -m tests.vltseg_ros.faulty_node --ros-args ...`.
 
 Only the segmenter's factory is not the node's own. A pixel's label is its red value where that is under 19; images whose
-first pixel is redder command a fault: see `Command`. Hanging ends after `HANG_S`, with an answer that is too late.
+first pixel is redder command a fault: see `Command`. The checkpoint `slow:S` takes S seconds to load, `delay:S` as long for
+every batch. Hanging ends after `HANG_S`, with an answer that is too late.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class FaultyNetworks:
             raise CheckpointError("checkpoint 'missing' not found: give another")
         if checkpoint.startswith("slow:"):
             time.sleep(float(checkpoint.removeprefix("slow:")))
+        if checkpoint.startswith("delay:"):
+            self.delay_s = float(checkpoint.removeprefix("delay:"))
         if self.broken_for_good is Command.DEVICE_LOST_FOR_GOOD:
             raise torch.AcceleratorError("CUDA error: no CUDA-capable device is detected")
         return FaultySegmenter(self, options.get("precision", "fp16"))
