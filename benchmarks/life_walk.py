@@ -19,7 +19,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -69,7 +68,7 @@ class Left(NamedTuple):
 class Walk:
     """What happened."""
 
-    steps: Counter[str] = field(default_factory=Counter)
+    steps: dict[str, int] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
     masks: int = 0
@@ -207,14 +206,19 @@ def _step(company: Company, seen: Walk, name: str, state: str) -> str:
     state = ways.get(state, state)
     said = company.state()
     _note(seen, worked == is_valid and said == state, f"{name}: success {worked}, state {said}, expected {is_valid}, {state}")
-    seen.steps[name if is_valid else f"{name}, refused"] += 1
+    _count(seen, name, is_valid)
     return state
 
 
 def _set(company: Company, seen: Walk, name: str, value: object, *, expected: bool) -> None:
     taken = company.set_parameter(name, value)
     _note(seen, taken == expected, f"set {name} to {value}: {taken}, expected {expected}")
-    seen.steps[f"set {name}" + ("" if expected else ", refused")] += 1
+    _count(seen, f"set {name}", expected)
+
+
+def _count(seen: Walk, name: str, was_taken: bool) -> None:
+    name += "" if was_taken else ", refused"
+    seen.steps[name] = seen.steps.get(name, 0) + 1
 
 
 def _note(seen: Walk, is_right: bool, sentence: str) -> None:

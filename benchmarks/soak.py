@@ -17,7 +17,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -63,8 +62,8 @@ class Soak:
     cameras: int
     rate_hz: float
     moments: list[Moment] = field(default_factory=list)
-    sent: Counter[str] = field(default_factory=Counter)
-    masks: Counter[str] = field(default_factory=Counter)
+    sent: dict[str, int] = field(default_factory=dict)
+    masks: dict[str, int] = field(default_factory=dict)
     diagnostics: dict[str, str] = field(default_factory=dict)
     exit_code: int | None = None
 
@@ -116,14 +115,14 @@ class Cameras:
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(now_ns, 1_000_000_000)
         publisher.publish(message)  # type: ignore[attr-defined]
         if self.may_count:
-            self._soak.sent[name] += 1
+            self._soak.sent[name] = self._soak.sent.get(name, 0) + 1
 
     def _receive(self, name: str, mask: Image) -> None:
         stamp = mask.header.stamp
         latency_s = time.time() - stamp.sec - stamp.nanosec / 1e9
         with self._lock:
             if self.may_count:
-                self._soak.masks[name] += 1
+                self._soak.masks[name] = self._soak.masks.get(name, 0) + 1
                 self._latencies_s.append(latency_s)
 
     def _hear(self, array: DiagnosticArray) -> None:

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
+import pytest
+
 from vltseg_ros.frame_slot import Frame, FrameSlots
 from vltseg_ros.frame_worker import FrameWorker
 
@@ -91,6 +93,7 @@ def test_an_idle_worker_retires_at_once() -> None:
     assert worker.join(2) and freed.is_set()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_worker_that_dies_is_told_from_one_that_ended() -> None:
     def serve(frames: list[Frame]) -> None:
         raise SystemExit

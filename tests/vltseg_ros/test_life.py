@@ -39,8 +39,12 @@ def start(dds_domain: int, tmp_path: Path) -> Iterator[Callable[..., subprocess.
     yield run
     for process in started:
         if process.poll() is None:
-            process.kill()
-            process.wait()
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def test_a_random_walk_over_the_lifecycle_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -44,8 +44,12 @@ def start(dds_domain: int, tmp_path: Path) -> Iterator[Callable[..., subprocess.
     yield run
     for process in started:
         if process.poll() is None:
-            process.kill()
-            process.wait()
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 TRANSIENT = (
