@@ -179,6 +179,8 @@ def walk(process: subprocess.Popen[bytes], company: Company, *, num_steps: int, 
             _set(company, seen, name, choose.uniform(*LIVE[name]), expected=True)
         else:
             _set(company, seen, "max_batch_size", choose.randint(1, 8), expected=state == UNCONFIGURED)
+        if state == ACTIVE:
+            time.sleep(choose.uniform(0, 0.2))
         if state == ACTIVE and choose.random() < 0.3:
             _note(seen, company.waits_for_a_mask(10), f"step {step}: no mask though active")
         if state == UNCONFIGURED:

@@ -150,7 +150,9 @@ def run(
     for parameter in (f"cameras:=[{names}]", "max_batch_size:=2", *parameters):
         arguments += ["-p", parameter]
     with isolated_dds():
-        process = subprocess.Popen([*command, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, env={**os.environ})
+        process = subprocess.Popen(
+            [*command, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, env={**os.environ}
+        )
         company = Cameras(soak)
         try:
             _wait_for_masks(company, process)

@@ -22,6 +22,7 @@ from vltseg_ros.recovery import Fault, fault_of
 from vltseg_ros.throttled_log import ThrottledLog
 
 _END_PATIENCE_S = 1.0
+_LOG_PERIOD_S = 5.0
 
 
 class _Picture(NamedTuple):
@@ -61,7 +62,7 @@ class FrameAnswering:
     ) -> None:
         self._node, self._segmenter, self._outputs, self._statistics = node, segmenter, outputs, statistics
         self._settings, self._unready, self._watch = settings, unready, watch
-        self._log = ThrottledLog(lambda sentence: node.get_logger().warning(sentence))
+        self._log = ThrottledLog(lambda sentence: node.get_logger().warning(sentence), _LOG_PERIOD_S)
         self._publishing = threading.Lock()
         self._has_ended = False
 

@@ -43,6 +43,7 @@ from vltseg_ros.throttled_log import ThrottledLog
 _NEWEST_ONLY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _STOP_PATIENCE_S = 10.0
 _WATCH_PERIOD_S = 0.1
+_LOG_PERIOD_S = 5.0
 _LOAD_PATIENCE_S = 60.0
 _ACK_PATIENCE = Duration(seconds=1)
 
@@ -67,7 +68,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._active_since_s: float | None = None
         self._state_name = "unconfigured"
         self._silent: list[str] = []
-        self._log = ThrottledLog(lambda sentence: self.get_logger().warning(sentence))
+        self._log = ThrottledLog(lambda sentence: self.get_logger().warning(sentence), _LOG_PERIOD_S)
         self.add_on_set_parameters_callback(self._check_parameters)
         self._diagnostics = Node.create_publisher(self, DiagnosticArray, "/diagnostics", 10)
         period_s = float(self.get_parameter("diagnostics_period_s").value)
@@ -112,8 +113,8 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             return result
         try:
             segmenter = self._segmenter or load_segmenter(settings, self._load)[0]  # a hanging one was left to itself
-        except VltsegError as error:
-            self.get_logger().error(str(error))
+        except Exception as error:  # rclpy would swallow it: said here; the device may be gone meanwhile
+            self.get_logger().error(f"activate failed: {type(error).__name__}: {error}")
             return TransitionCallbackReturn.FAILURE
         self._segmenter = segmenter
         self._statistics = FrameStatistics()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What cannot be the answer to an image is seen, and warnings are said once in a while, each kind by itself."""
+"""What cannot be the answer to an image is seen."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from vltseg_core.runtime import Segmentation
-from vltseg_ros import throttled_log
 from vltseg_ros.frame_answering import unfit_answer
-from vltseg_ros.throttled_log import ThrottledLog
 
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 LABELS = np.full((4, 6), 18, np.uint8)
@@ -33,14 +31,3 @@ def test_an_answer_that_fits_passes() -> None:
 )
 def test_an_answer_that_cannot_be_right_is_named(results: list[Segmentation], sentence: str) -> None:
     assert sentence in str(unfit_answer([IMAGE], results, 19))
-
-
-def test_each_kind_of_warning_is_said_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    now_s, said = [100.0], []
-    monkeypatch.setattr(throttled_log.time, "monotonic", lambda: now_s[0])
-    log = ThrottledLog(said.append)
-    for passed_s in (0, 1, throttled_log.PERIOD_S - 1.5, 1):
-        now_s[0] += passed_s
-        log.warn("old", f"old at {now_s[0]}")
-        log.warn("short", f"short at {now_s[0]}")
-    assert said == ["old at 100.0", "short at 100.0", "old at 105.5", "short at 105.5"]

@@ -81,7 +81,7 @@ def test_a_jump_back_leaves_no_negative_latency(stage: Stage) -> None:
     for _ in range(20):
         assert stage.answers(999.9)  # under way when the clock jumped
     shown = values(stage.camera.status(lambda s: int(values(s)["frames out"]) >= 22))
-    assert 0 <= float(shown["latency stamp to mask, median (ms)"])
+    assert float(shown["latency stamp to mask, median (ms)"]) >= 0
     assert stage.answers(9.8) and not stage.answers(8.0)
 
 
