@@ -65,6 +65,7 @@ setup(
         "dev": [
             "pytest",
             "pytest-timeout",
+            "pytest-cov",
             "ruff",
             "mypy",
             "types-PyYAML",

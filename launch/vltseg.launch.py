@@ -30,6 +30,7 @@ ARGUMENTS = (
     ("params_file", str(SHARE / "config" / "vltseg.yaml"), "YAML file with the node's parameters."),
     ("use_sim_time", "false", "Use the clock on /clock, as for bags played with --clock."),
     ("autostart", "true", "Configure and activate at start; false: wait for a lifecycle manager."),
+    ("respawn", "false", "Start the node again, after 2 s, when it ends by itself, as with exit code 1 when a GPU is lost."),
     ("log_level", "info", "debug, info, warn, error or fatal."),
     ("rviz", "false", "Open RViz with image, overlay and mask."),
     ("fastdds_profile", "true", "Use the Fast DDS profile for large images, unless FASTDDS_DEFAULT_PROFILES_FILE is set."),
@@ -58,6 +59,8 @@ def start_node(context: LaunchContext) -> list[LifecycleNode]:
             parameters=[given["params_file"], parameters],
             remappings=remappings,
             arguments=["--ros-args", "--log-level", f"{given['node_name']}:={given['log_level']}"],
+            respawn=given["respawn"].lower() == "true",
+            respawn_delay=2.0,
             output="screen",
             emulate_tty=True,
         )

@@ -20,3 +20,15 @@ class InputError(VltsegError):
 
 class DeviceError(VltsegError):
     """A compute device, precision or backend that this machine does not offer."""
+
+
+class DeviceMemoryError(DeviceError):
+    """A device whose memory ran out: fewer or smaller images at once may still fit."""
+
+
+class DeviceLostError(DeviceError):
+    """A device that went away or whose context is broken: what was loaded on it is of no use any more."""
+
+
+class NonFiniteScoresError(DeviceError):
+    """Scores that are no finite numbers: no label can be made of them."""

@@ -21,13 +21,14 @@ STAGES = ("convert", "network", "publish", "stamp to mask")
 
 @dataclass(frozen=True)
 class FrameCounts:
-    """Frames since activation. rejected: by reason. errors: frames lost to an exception."""
+    """Frames since activation. rejected: by reason. errors: frames lost to a failure. lost: these by cause."""
 
     received: int
     answered: int
     dropped: int
     rejected: Mapping[str, int]
     errors: int
+    lost: Mapping[str, int]
 
 
 class FrameStatistics:
@@ -36,8 +37,9 @@ class FrameStatistics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._received, self._answered = _Rate(), _Rate()
-        self._dropped = self._errors = 0
+        self._dropped = 0
         self._rejected: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()
         self._latencies: dict[str, deque[tuple[float, float]]] = {stage: deque(maxlen=2000) for stage in STAGES}
         self._last_received_s: dict[str, float] = {}
         self._recent_trouble: deque[tuple[float, str]] = deque(maxlen=2000)
@@ -60,10 +62,12 @@ class FrameStatistics:
             self._rejected[reason] += 1
             self._recent_trouble.append((time.monotonic(), f"frames rejected: {reason}"))
 
-    def count_error(self, num_frames: int) -> None:
+    def count_error(self, num_frames: int, cause: str) -> None:
+        if not num_frames:
+            return
         with self._lock:
-            self._errors += num_frames
-            self._recent_trouble.append((time.monotonic(), "frames lost to errors"))
+            self._lost[cause] += num_frames
+            self._recent_trouble.append((time.monotonic(), f"frames lost: {cause}"))
 
     def add_latency(self, stage: str, seconds: float) -> None:
         with self._lock:
@@ -73,7 +77,8 @@ class FrameStatistics:
     def counts(self) -> FrameCounts:
         """The counts so far."""
         with self._lock:
-            return FrameCounts(self._received.total, self._answered.total, self._dropped, dict(self._rejected), self._errors)
+            rejected, lost = dict(self._rejected), dict(self._lost)
+            return FrameCounts(self._received.total, self._answered.total, self._dropped, rejected, sum(lost.values()), lost)
 
     def seconds_without_input(self, camera: str, since_s: float) -> float:
         """Seconds since the camera's last frame, or since that instant of the steady clock if none came after it."""
@@ -112,6 +117,7 @@ class FrameStatistics:
             "frames lost to errors": str(counts.errors),
         }
         shown |= {f"rejected: {reason}": str(n) for reason, n in sorted(counts.rejected.items())}
+        shown |= {f"lost: {cause}": str(n) for cause, n in sorted(counts.lost.items())}
         for stage, seconds in recent.items():
             if seconds:
                 median, p95 = np.percentile(seconds, (50, 95)) * 1000

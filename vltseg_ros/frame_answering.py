@@ -6,55 +6,63 @@ All of it runs on the worker thread, except where pictures are made and uploaded
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 
-from vltseg_core.runtime import Segmenter, UploadedImage
+from vltseg_core.errors import DeviceError
+from vltseg_core.runtime import Segmentation, Segmenter, UploadedImage
 from vltseg_core.runtime.input_health import trusted
 from vltseg_ros import messages
 from vltseg_ros.diagnostics import FrameStatistics
-from vltseg_ros.frame_slot import Frame, FrameSlots, FrameWorker
-from vltseg_ros.frames_ahead import FramesAhead
+from vltseg_ros.frame_slot import Frame
 from vltseg_ros.input_watch import InputWatch
 from vltseg_ros.mask_publishers import MaskPublishers
 from vltseg_ros.parameters import NodeParameters
+from vltseg_ros.recovery import Fault, fault_of
 from vltseg_ros.said_text import frame_name
 from vltseg_ros.throttled_log import ThrottledLog
 
+_END_PATIENCE_S = 1.0
 _LOG_PERIOD_S = 5.0
 
 
-class FrameEntrance(Protocol):
-    """Where each camera's newest frame goes in."""
-
-    def put(self, frame: Frame) -> None: ...
-
-
 class Picture(NamedTuple):
-    """A frame that can be segmented. uploaded: on its way to the device, None where the network takes it from here."""
+    """A frame that can be segmented. uploaded: on its way to the device of `segmenter`, None where none was uploaded."""
 
     frame: Frame
     image: NDArray[np.uint8]
     uploaded: UploadedImage | None
+    segmenter: Segmenter
     convert_s: float
     """What it took to make it."""
     trust: float
     """What its mask's confidence is multiplied by."""
 
 
+class NetworkWatch(Protocol):
+    """Who wants to know how the network does. Both are called on the worker thread."""
+
+    def note_answer(self) -> None:
+        """It answered."""
+
+    def note_fault(self, fault: Fault, sentence: str) -> None:
+        """It did not."""
+
+
 class FrameAnswering:
-    """Answers frames from an activation of the node to its `end`.
+    """Answers frames with one segmenter, up to its `end`.
 
     Args:
-        node: whose clock and log are used. segmenter: of one configuration. outputs: each camera's publishers.
+        node: whose clock and log are used. segmenter: what answers. outputs: each camera's publishers.
         statistics: where frames are counted. settings: the parameters as they are now. unready: why frames are not
-            answered yet, None where they are. on_lost: told in a sentence of frames that an error took.
+            answered yet, None where they are. watch: told of the network's answers and faults. inputs: judges the cameras'
+            pictures. on_lost: told in a sentence of frames that an error took.
     """
 
     def __init__(
@@ -66,63 +74,38 @@ class FrameAnswering:
         *,
         settings: Callable[[], NodeParameters],
         unready: Callable[[], str | None],
+        watch: NetworkWatch,
+        inputs: InputWatch,
         on_lost: Callable[[str], object] = lambda sentence: None,
     ) -> None:
         self._node, self._segmenter, self._outputs, self._statistics = node, segmenter, outputs, statistics
-        self._settings, self._unready, self._on_lost = settings, unready, on_lost
-        self.watch = InputWatch(settings().camera_names)
-        self._log = ThrottledLog(node.get_logger().warning, _LOG_PERIOD_S)
+        self._settings, self._unready, self._watch = settings, unready, watch
+        self._inputs, self._on_lost = inputs, on_lost
+        self._log = ThrottledLog(lambda sentence: node.get_logger().warning(sentence), _LOG_PERIOD_S)
+        self._publishing = threading.Lock()
         self._has_ended = False
 
-    def serving(self) -> tuple[FrameEntrance, FrameWorker[Any]]:
-        """Where frames go in, and the worker, not yet started, that answers them.
-
-        Where the device uploads beside the network, pictures are made and uploaded while the ones before are segmented;
-        on a CPU that would only take the network's cores for frames that a newer one may yet replace.
-        """
-        settings = self._settings()
-
-        def on_drop(frame: Frame) -> None:
-            self._statistics.count_dropped()
-
-        if self._segmenter.uploads_beside_the_network:
-            ahead = FramesAhead(settings.camera_names, self.prepare, on_drop)
-            return ahead, FrameWorker(ahead, self.serve_prepared, max_batch_size=settings.max_batch_size)
-        slots = FrameSlots(settings.camera_names, on_drop)
-        return slots, FrameWorker(slots, self.serve, max_batch_size=settings.max_batch_size)
-
     def end(self) -> None:
-        """From now on nothing is published, a frame in hand neither."""
+        """When this returns nothing is published any more, a frame in hand neither."""
         self._has_ended = True
-
-    def serve(self, frames: Sequence[Frame]) -> None:
-        """All that happens to a batch. Whatever fails costs these frames and nothing else."""
-        with self._losing(len(frames)):
-            if self._is_ready_for(len(frames)):
-                pictures = [self._picture(frame) for frame in frames if self._is_fresh(frame)]
-                self._answer([picture for picture in pictures if picture is not None])
+        if self._publishing.acquire(timeout=_END_PATIENCE_S):  # else the middleware hangs with a mask that was in time
+            self._publishing.release()
 
     def prepare(self, frame: Frame) -> Picture | None:
-        """The frame's picture on its way to the device, for `serve_prepared`; None (counted and said) where it has none."""
-        with self._losing(1):
-            return self._picture(frame, upload=True) if self._is_ready_for(1) else None
-        return None
-
-    def serve_prepared(self, pictures: Sequence[Picture]) -> None:
-        """As `serve`, for what `prepare` made."""
-        with self._losing(len(pictures)):
-            self._answer([picture for picture in pictures if self._is_fresh(picture.frame)])
-
-    @contextmanager
-    def _losing(self, num_frames: int) -> Iterator[None]:
-        """The node's edge: an error is logged and counted, and the next frame is served."""
+        """The frame's picture on its way to the device, for `serve`; None (counted and said) where it has none."""
         try:
-            yield
-        except Exception as error:
-            self._statistics.count_error(num_frames)
-            sentence = f"{num_frames} frames lost: {type(error).__name__}: {error}"
-            self._log.warn(type(error).__name__, sentence)
-            self._on_lost(sentence)
+            return self._picture(frame, upload=True) if self._is_ready_for(1) else None
+        except Exception as error:  # the node's edge: logged and counted, and the next frame is prepared
+            self._count_lost(1, "error", error)
+            return None
+
+    def serve(self, waiting: Sequence[Frame | Picture]) -> None:
+        """All that happens to a batch. Whatever fails costs these frames and nothing else."""
+        try:
+            if self._is_ready_for(len(waiting)):
+                self._answer([picture for item in waiting if (picture := self._fresh_picture(item)) is not None])
+        except Exception as error:  # the node's edge: logged and counted, and the next frame is served
+            self._count_lost(len(waiting), "error", error)
 
     def _is_ready_for(self, num_frames: int) -> bool:
         """Whether frames are answered now; they are counted where not."""
@@ -135,35 +118,65 @@ class FrameAnswering:
         if not pictures or self._has_ended:
             return
         start = time.perf_counter()
-        results = self._segmenter.segment([p.image if p.uploaded is None else p.uploaded for p in pictures])
+        results = self._segmented(pictures)
+        if results is None:
+            return
         segmented = time.perf_counter()
         for picture, result in zip(pictures, results, strict=True):
-            if self._has_ended:
-                return
-            header, settings = picture.frame.message.header, self._settings()
-            self._outputs[picture.frame.camera].publish(
-                header,
-                picture.image,
-                trusted(result, picture.trust),
-                min_confidence=settings.min_confidence,
-                opacity=settings.overlay_opacity,
-            )
-            self._statistics.count_answered()
-            self._statistics.add_latency("stamp to mask", self._age_s(header))
+            with self._publishing:
+                if self._has_ended:
+                    return
+                self._publish(picture, result)
         self._statistics.add_latency("convert", sum(picture.convert_s for picture in pictures))
         self._statistics.add_latency("network", segmented - start)
         self._statistics.add_latency("publish", time.perf_counter() - segmented)
 
-    def _is_fresh(self, frame: Frame) -> bool:
-        """Whether the frame is not too old to be answered; counted and said where it is."""
-        header, oldest_s = frame.message.header, self._settings().max_frame_age_s
-        if oldest_s == 0 or self._age_s(header) <= oldest_s:
-            return True
-        self._statistics.count_rejected("too old")
-        self._log.warn(
-            "too old", f"{frame_name(header)} is {self._age_s(header):.2f} s old: check the clocks, or raise max_frame_age_s"
+    def _segmented(self, pictures: Sequence[Picture]) -> list[Segmentation] | None:
+        """The network's answer, or None (counted, said and told to the watch) where it gave none that can be right."""
+        inputs = [p.image if p.uploaded is None or p.segmenter is not self._segmenter else p.uploaded for p in pictures]
+        try:
+            results = self._segmenter.segment(inputs)
+        except Exception as error:  # whatever the network's libraries raise: told apart, counted and remedied
+            fault = fault_of(error)
+            if not self._has_ended:
+                self._count_lost(len(inputs), fault.value if fault else "image unfit for the network", error)
+                if fault:
+                    self._watch.note_fault(fault, f"{type(error).__name__}: {error}")
+            return None
+        if self._has_ended:
+            return None
+        wrong = unfit_answer([picture.image for picture in pictures], results, len(self._segmenter.classes))
+        if wrong:
+            self._count_lost(len(inputs), Fault.WRONG_ANSWER.value, wrong)
+            self._watch.note_fault(Fault.WRONG_ANSWER, wrong)
+            return None
+        self._watch.note_answer()
+        return results
+
+    def _publish(self, picture: Picture, result: Segmentation) -> None:
+        header, settings = picture.frame.message.header, self._settings()
+        self._outputs[picture.frame.camera].publish(
+            header,
+            picture.image,
+            trusted(result, picture.trust),
+            min_confidence=settings.min_confidence,
+            opacity=settings.overlay_opacity,
         )
-        return False
+        self._statistics.count_answered()
+        age_s = self._age_s(header)
+        if age_s >= 0:  # a clock that jumped back, or a camera's that runs ahead, tells no latency
+            self._statistics.add_latency("stamp to mask", age_s)
+
+    def _fresh_picture(self, waiting: Frame | Picture) -> Picture | None:
+        """The picture of what waits, or None (counted and said) where it is too old to be answered or cannot be right."""
+        frame = waiting.frame if isinstance(waiting, Picture) else waiting
+        header, oldest_s = frame.message.header, self._settings().max_frame_age_s
+        if oldest_s > 0 and self._age_s(header) > oldest_s:
+            self._statistics.count_rejected("too old")
+            words = f"{frame_name(header)} is {self._age_s(header):.2f} s old: check the clocks, or raise max_frame_age_s"
+            self._log.warn("too old", words)
+            return None
+        return waiting if isinstance(waiting, Picture) else self._picture(waiting)
 
     def _picture(self, frame: Frame, *, upload: bool = False) -> Picture | None:
         """The frame's picture, or None (counted and said) where it cannot be right."""
@@ -174,13 +187,21 @@ class FrameAnswering:
             self._statistics.count_rejected(error.reason)
             self._log.warn(error.reason, f"{frame_name(frame.message.header)} rejected: {error}")
             return None
-        uploaded = self._segmenter.upload(image) if upload else None
-        return Picture(frame, image, uploaded, time.perf_counter() - start, self._trust(frame, image))
+        uploaded = self._uploaded(image) if upload else None
+        converted_s = time.perf_counter() - start
+        return Picture(frame, image, uploaded, self._segmenter, converted_s, self._trust(frame, image))
+
+    def _uploaded(self, image: NDArray[np.uint8]) -> UploadedImage | None:
+        """None where the device fails: `segment` meets the same fault on the worker thread, where it is handled."""
+        try:
+            return self._segmenter.upload(image)
+        except DeviceError:
+            return None
 
     def _trust(self, frame: Frame, image: NDArray[np.uint8]) -> float:
         if not self._settings().input_health:
             return 1.0
-        report = self.watch.check(frame.camera, image, frame.received_s)
+        report = self._inputs.check(frame.camera, image, frame.received_s)
         for finding in report.findings:
             self._log.warn(f"{frame.camera} {finding.name}", f"{frame_name(frame.message.header)}: {finding.words}")
         return report.trust
@@ -189,3 +210,23 @@ class FrameAnswering:
         """Seconds since the stamp, by the node's clock; any stamp that a message can hold, negative ones too."""
         stamp_ns = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
         return (self._node.get_clock().now().nanoseconds - stamp_ns) / 1e9
+
+    def _count_lost(self, num_frames: int, cause: str, why: object) -> None:
+        self._statistics.count_error(num_frames, cause)
+        said = f"{type(why).__name__}: {why}" if isinstance(why, Exception) else str(why)
+        sentence = f"{num_frames} frames lost ({cause}): {said}"
+        self._log.warn(cause, sentence)
+        self._on_lost(sentence)
+
+
+def unfit_answer(images: Sequence[NDArray[np.uint8]], results: Sequence[Segmentation], num_classes: int) -> str | None:
+    """Why these cannot be the answers to these images, None where they can."""
+    if len(results) != len(images):
+        return f"{len(results)} answers to {len(images)} images"
+    for image, result in zip(images, results, strict=True):
+        for name, array in (("labels", result.labels), ("confidence", result.confidence)):
+            if array.shape != image.shape[:2] or array.dtype != np.uint8:
+                return f"{name} {array.dtype} {list(array.shape)} for an image of {list(image.shape[:2])}"
+        if result.labels.size and int(result.labels.max()) >= num_classes:
+            return f"label {int(result.labels.max())} of a network with {num_classes} classes"
+    return None

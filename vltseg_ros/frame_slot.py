@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One place a camera for its newest frame, and the thread that serves them. Nothing queues behind the newest frame."""
+"""One place a camera for its newest frame. Nothing queues behind the newest frame."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
-
-Taken = TypeVar("Taken")
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -40,14 +38,14 @@ class FrameSlots:
         if older is not None:
             self._on_drop(older)
 
-    def take(self, most: int) -> list[Frame]:
+    def take(self, most: int, is_over: Callable[[], bool] = lambda: False) -> list[Frame]:
         """Wait for frames and take up to `most`, one a camera; cameras served longest ago come first.
 
-        An empty list says that the slots were closed.
+        An empty list says that the slots were closed, or that it is over for this taker (see `wake`).
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or any(self._waiting.values()))
-            if self._closed:
+            self._changed.wait_for(lambda: self._closed or is_over() or any(self._waiting.values()))
+            if self._closed or is_over():
                 return []
             served = [camera for camera in self._turns if self._waiting[camera] is not None][:most]
             self._turns = [camera for camera in self._turns if camera not in served] + served
@@ -55,42 +53,20 @@ class FrameSlots:
             self._waiting.update(dict.fromkeys(served))
             return frames
 
+    def empty(self) -> list[Frame]:
+        """Take all frames that wait, at once."""
+        with self._changed:
+            frames = [frame for frame in self._waiting.values() if frame is not None]
+            self._waiting.update(dict.fromkeys(self._waiting))
+            return frames
+
+    def wake(self) -> None:
+        """Let whoever waits see whether it is over."""
+        with self._changed:
+            self._changed.notify_all()
+
     def close(self) -> None:
         """Wake whoever waits, for good."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-
-
-class Takes(Protocol[Taken]):
-    """Where a worker gets its work: `FrameSlots`, or `FramesAhead`."""
-
-    def take(self, most: int) -> list[Taken]: ...
-
-    def close(self) -> None: ...
-
-
-class FrameWorker(Generic[Taken]):
-    """The one thread that serves frames. `serve` gets a non-empty list of what was taken and must not raise."""
-
-    def __init__(self, slots: Takes[Taken], serve: Callable[[list[Taken]], None], *, max_batch_size: int) -> None:
-        self._slots, self._serve, self._max_batch_size = slots, serve, max_batch_size
-        self._thread = threading.Thread(target=self._run, name="vltseg-frames", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread still runs."""
-        return self._thread.is_alive()
-
-    def stop(self, patience_s: float) -> bool:
-        """Close the slots and wait for the frame in hand; False if the thread is still busy after `patience_s`."""
-        self._slots.close()
-        self._thread.join(patience_s)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        while frames := self._slots.take(self._max_batch_size):
-            self._serve(frames)

@@ -60,22 +60,38 @@ class FramesAhead(Generic[Prepared]):
         if older is not None:
             self._on_drop(older.frame)
 
-    def take(self, most: int) -> list[Prepared]:
+    def take(self, most: int, is_over: Callable[[], bool] = lambda: False) -> list[Prepared]:
         """Wait for frames and take up to `most`, one a camera; cameras served longest ago come first.
 
-        An empty list says that it was closed.
+        An empty list says that it was closed, or that it is over for this taker (see `wake`).
         """
         with self._changed:
             while True:
-                self._changed.wait_for(lambda: self._closed or self._ready or self._arrived)
+                self._changed.wait_for(lambda: self._closed or is_over() or self._ready or self._arrived)
                 newest = dict(self._num_put)
-                self._changed.wait_for(lambda: self._closed or self._were_tried(newest))  # noqa: B023
-                if self._closed:
+                self._changed.wait_for(lambda: self._closed or is_over() or self._were_tried(newest))  # noqa: B023
+                if self._closed or is_over():
                     return []
                 served = [camera for camera in self._turns if camera in self._ready][:most]
                 if served:
                     self._turns = [camera for camera in self._turns if camera not in served] + served
                     return [self._ready.pop(camera).prepared for camera in served]
+
+    def empty(self) -> list[Frame]:
+        """Take all frames that wait, prepared or not, at once. One that is just being prepared is not among them."""
+        with self._changed:
+            frames = [waiting.frame for waiting in (*self._arrived.values(), *self._ready.values())]
+            for arrived in self._arrived.values():
+                self._num_tried[arrived.frame.camera] = arrived.number
+            self._arrived.clear()
+            self._ready.clear()
+            self._changed.notify_all()
+            return frames
+
+    def wake(self) -> None:
+        """Let whoever waits see whether it is over."""
+        with self._changed:
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Wake whoever waits, for good."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -21,8 +21,8 @@ class NodeCondition:
     """What there is to tell. building: the step that a backend's building is at, empty where none is built.
 
     build_failure: why there is no compiled backend, empty where there is one or none is wanted; is_fatal: whether the
-    node then answers nothing. silent: a sentence for each camera that sends nothing. worker_ended: whether the thread that
-    answers frames is gone.
+    node then answers nothing. silent: a sentence for each camera that sends nothing. trouble: what the network suffers from
+    meanwhile. failure: why it was given up, empty where it was not.
     """
 
     statistics: FrameStatistics
@@ -31,14 +31,15 @@ class NodeCondition:
     build_failure: str = ""
     is_fatal: bool = False
     silent: Mapping[str, str] = field(default_factory=dict)
-    worker_ended: bool = False
+    trouble: Sequence[str] = ()
+    failure: str = ""
 
 
 def findings_of(condition: NodeCondition, cameras: tuple[str, ...]) -> Findings:
     """What is wrong with the node, its cameras included."""
-    errors, warnings = [], []
-    if condition.worker_ended:
-        errors.append("the worker thread has ended: deactivate and activate the node")
+    errors, warnings = [], list(condition.trouble)
+    if condition.failure:
+        errors.append(condition.failure)
     if condition.building:
         warnings.append(f"building the backend: {condition.building}")
     elif condition.build_failure:

@@ -74,8 +74,17 @@ class NodeParameters:
     black_box_frames: int = _parameter(30, "Most frames in a recording, all cameras together.", low=1, high=10000)
     black_box_mb: int = _parameter(256, "Most megabytes of a recording, and of memory for it.", low=1, high=16384)
     black_box_recordings: int = _parameter(10, "Recordings that are kept; the oldest go.", low=1, high=1000)
+    inference_timeout_s: float = _parameter(
+        30.0,
+        "A network that takes longer for a batch hangs: it is left to itself and loaded anew; 0: never.",
+        low=0.0,
+        high=3600.0,
+        live=True,
+    )
     diagnostics_period_s: float = _parameter(1.0, "Seconds between messages on /diagnostics.", low=0.1, high=60.0)
-    autostart: bool = _parameter(True, "Configure and activate at start; false: wait for a lifecycle manager.")
+    autostart: bool = _parameter(
+        True, "Configure and activate at start, end with exit code 1 where that or the network fails; false: be managed."
+    )
     stop_with_parent: bool = _parameter(False, "End when the process that started the node ends (as a launch that is killed).")
 
     @property

@@ -78,6 +78,7 @@ def start_node(settings: ReplaySettings, message_type: str, folder: OutputFolder
     parameters |= {name: value for name, value in given.items() if value is not None}
     if settings.lossless:
         parameters["diagnostics_period_s"] = _LOSSLESS_DIAGNOSTICS_S
+        parameters["inference_timeout_s"] = 0.0  # a frame may take as long as we wait for it
     return NodeProcess(
         settings.node_command,
         name=NODE_NAME,

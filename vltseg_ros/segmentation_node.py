@@ -2,7 +2,8 @@
 """The lifecycle node: camera topics in, semantic masks out. Wiring only.
 
 configure loads and warms up the network, activate subscribes, deactivate stops within one frame, cleanup frees the
-device. Callbacks only store the newest message; one worker thread converts, segments and publishes.
+device. Callbacks only store the newest message; one worker thread converts, segments and publishes. A network that is
+given up brings the node to error processing, and from there to unconfigured.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ import sys
 import time
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 
 from vltseg_core.errors import VltsegError
@@ -28,19 +30,28 @@ from vltseg_ros import diagnostics, parameters
 from vltseg_ros.backend_building import BackendBuilding
 from vltseg_ros.black_box import BlackBox, start_black_box
 from vltseg_ros.diagnostics import FrameStatistics
-from vltseg_ros.frame_answering import FrameAnswering, FrameEntrance
-from vltseg_ros.frame_slot import Frame, FrameWorker
+from vltseg_ros.frame_answering import FrameAnswering, NetworkWatch
+from vltseg_ros.frame_serving import FrameServing, ServingParts
+from vltseg_ros.frame_slot import Frame, FrameSlots
+from vltseg_ros.frame_worker import FramePlaces
+from vltseg_ros.frames_ahead import FramesAhead
+from vltseg_ros.input_watch import InputWatch
 from vltseg_ros.input_watchdog import explain_silences
 from vltseg_ros.mask_publishers import MaskPublishers
+from vltseg_ros.node_main import run_node
 from vltseg_ros.node_report import NodeCondition, camera_status, findings_of
 from vltseg_ros.parameters import NodeParameters
-from vltseg_ros.parent_process import end_with_parent
-from vltseg_ros.segmenter_loading import SegmenterFactory, load_segmenter
+from vltseg_ros.recovery import RecoveryPolicy
+from vltseg_ros.segmenter_loading import SegmenterFactory, load_anew, load_segmenter
 from vltseg_ros.status import StatusTopic, status_of
+from vltseg_ros.throttled_log import ThrottledLog
 
 _NEWEST_ONLY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _STOP_PATIENCE_S = 10.0
+_WATCH_PERIOD_S = 0.1
 _LOG_PERIOD_S = 5.0
+_LOAD_PATIENCE_S = 60.0
+_ACK_PATIENCE = Duration(seconds=1)
 
 
 class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
@@ -55,19 +66,25 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._building: BackendBuilding | None = None
         self._outputs: dict[str, MaskPublishers] = {}
         self._inputs: dict[str, Any] = {}
-        self._worker: FrameWorker[Any] | None = None
-        self._answering: FrameAnswering | None = None
+        self._serving: FrameServing | None = None
+        self._input_watch: InputWatch | None = None
+        self._failure: str | None = None
+        self._load_s = 0.0
+        self.has_failed = Future()
         self._statistics = FrameStatistics()
         self._active_since_s: float | None = None
         self._state_name = "unconfigured"
         self._silent: dict[str, str] = {}
+        self._log = ThrottledLog(lambda sentence: self.get_logger().warning(sentence), _LOG_PERIOD_S)
         self._black_box: BlackBox | None = None
         self._was_in_error = False
         self.add_on_set_parameters_callback(self._check_parameters)
-        self._diagnostics = rclpy.node.Node.create_publisher(self, DiagnosticArray, "/diagnostics", 10)
+        self._diagnostics = Node.create_publisher(self, DiagnosticArray, "/diagnostics", 10)
         self._status = StatusTopic(self)
         period_s = float(self.get_parameter("diagnostics_period_s").value)
-        self._timer = self.create_timer(period_s, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(period_s, self._report, clock=steady)
+        self.create_timer(_WATCH_PERIOD_S, self._watch_serving, clock=steady)
 
     # Transitions
 
@@ -86,10 +103,11 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             self.get_logger().error(f"configure failed: {type(error).__name__}: {error}")
             raise
         self._settings, self._segmenter = settings, segmenter
+        self._load_s, self._failure = time.monotonic() - started, None
         self._outputs = {c: MaskPublishers(self, c, segmenter.classes) for c in settings.camera_names}
         description = segmenter.describe()
         self.get_logger().info(
-            f"loaded {description.checkpoint} ({description.preset}) in {time.monotonic() - started:.1f} s on "
+            f"loaded {description.checkpoint} ({description.preset}) in {self._load_s:.1f} s on "
             f"{description.device}, {description.precision}, {description.backend} ({description.backend_reason}): "
             f"{pass_s * 1000:.0f} ms a pass"
         )
@@ -100,30 +118,29 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the cameras and start serving frames."""
-        assert self._settings is not None and self._segmenter is not None
+        assert self._settings is not None
         settings = self._settings
         result = super().on_activate(state)
         if result != TransitionCallbackReturn.SUCCESS:
             return result
+        try:
+            segmenter = self._segmenter or load_segmenter(settings, self._load)[0]  # a hanging one was left to itself
+        except Exception as error:  # rclpy would swallow it: said here; the device may be gone meanwhile
+            self.get_logger().error(f"activate failed: {type(error).__name__}: {error}")
+            return TransitionCallbackReturn.FAILURE
+        self._segmenter = segmenter
         self._statistics = FrameStatistics()
         statistics = self._statistics
-        answering = self._answering = FrameAnswering(
-            self,
-            self._segmenter,
-            self._outputs,
-            statistics,
-            settings=lambda: self._settings or settings,
-            unready=self._unready,
-            on_lost=self._write_black_box,
-        )
-        slots, self._worker = answering.serving()
+        self._input_watch = InputWatch(settings.camera_names)
+        self._serving = self._new_serving(segmenter, settings, statistics)
         self._active_since_s = time.monotonic()
-        self._worker.start()
+        self._serving.start()
         compressed = settings.image_transport == "compressed"
         message_type = CompressedImage if compressed else Image
         for camera in settings.camera_names:
             topic = (f"{camera}/image" if camera else "image") + ("/compressed" if compressed else "")
-            callback = functools.partial(self._receive, slots, statistics, camera, self.resolve_topic_name(topic))
+            topic_name = self.resolve_topic_name(topic)
+            callback = functools.partial(self._receive, self._serving, statistics, camera, topic_name)
             self._inputs[camera] = self.create_subscription(message_type, topic, callback, _NEWEST_ONLY)
             self._outputs[camera].publish_label_info(self.get_clock().now().to_msg(), settings.min_confidence)
         self._state_name = "active"
@@ -132,10 +149,10 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         return TransitionCallbackReturn.SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop within one frame; a frame still in hand is not published."""
+        """Stop within one frame; a frame still in hand is not published. An error where the network was given up."""
         self._stop_serving()
         self._state_name = "inactive"
-        return super().on_deactivate(state)
+        return TransitionCallbackReturn.ERROR if self._failure else super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Free the device and take the topics away."""
@@ -149,8 +166,8 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """After an unexpected exception in a transition: free everything and be unconfigured again."""
-        self._write_black_box("a transition failed")
+        """After an unexpected exception in a transition, or a network given up: free all and be unconfigured again."""
+        self._write_black_box(self._failure or "a transition failed")
         self._release()
         return TransitionCallbackReturn.SUCCESS
 
@@ -171,11 +188,12 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._inputs = {}
         self._active_since_s = None
         self._silent = {}
-        if self._answering is not None:
-            self._answering.end()
-        worker, self._worker = self._worker, None
-        if worker and not worker.stop(_STOP_PATIENCE_S):
-            self.get_logger().error(f"the network is still busy {_STOP_PATIENCE_S:.0f} s after the stop: its result is discarded")
+        serving, self._serving = self._serving, None
+        if serving is None:
+            return
+        self._segmenter = serving.end(_STOP_PATIENCE_S)
+        if self._segmenter is None:
+            self.get_logger().error("the network did not come to an end: it is left to itself, and what it says discarded")
 
     def _release(self) -> None:
         self._stop_serving()
@@ -196,12 +214,12 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
     # Frames
 
     def _receive(
-        self, slots: FrameEntrance, statistics: FrameStatistics, camera: str, topic: str, message: Image | CompressedImage
+        self, serving: FrameServing, statistics: FrameStatistics, camera: str, topic: str, message: Image | CompressedImage
     ) -> None:
         statistics.count_received(camera)
         if self._black_box is not None:
             self._black_box.remember_frame(topic, message)
-        slots.put(Frame(camera, message))
+        serving.put(Frame(camera, message))
 
     def _unready(self) -> str | None:
         """Why frames are not answered yet, for the counts."""
@@ -209,6 +227,69 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         if building is None or self._settings is None or self._settings.serve_while_building:
             return None
         return "backend is being built" if building.is_running else "no backend" if building.failure else None
+
+    def _new_serving(self, segmenter: Segmenter, settings: NodeParameters, statistics: FrameStatistics) -> FrameServing:
+        """Where the device uploads beside the network, pictures are made and uploaded while those before are segmented.
+
+        On a CPU that would only take the network's cores for frames that a newer one may yet replace.
+        """
+
+        def on_drop(frame: Frame) -> None:
+            statistics.count_dropped()
+
+        if segmenter.uploads_beside_the_network:
+            slots: FramePlaces = FramesAhead(settings.camera_names, lambda frame: serving.prepared(frame), on_drop)
+        else:
+            slots = FrameSlots(settings.camera_names, on_drop)
+        serving = FrameServing(
+            segmenter,
+            slots,
+            statistics,
+            self._serving_parts(settings, statistics),
+            policy=RecoveryPolicy(min(settings.max_batch_size, len(settings.camera_names))),
+            load_timeout_s=max(_LOAD_PATIENCE_S, 3 * self._load_s),
+        )
+        return serving
+
+    def _serving_parts(self, settings: NodeParameters, statistics: FrameStatistics) -> ServingParts:
+        def now() -> NodeParameters:
+            return self._settings or settings
+
+        def answering(segmenter: Segmenter, watch: NetworkWatch) -> FrameAnswering:
+            assert self._input_watch is not None  # there is one from the first activation on
+            return FrameAnswering(
+                self,
+                segmenter,
+                self._outputs,
+                statistics,
+                settings=now,
+                unready=self._unready,
+                watch=watch,
+                inputs=self._input_watch,
+                on_lost=self._write_black_box,
+            )
+
+        return ServingParts(
+            answering,
+            load_anew=lambda remedy: load_anew(settings, self._load, remedy),
+            inference_timeout_s=lambda: now().inference_timeout_s,
+            say=lambda sentence: self.get_logger().warning(sentence),
+        )
+
+    def _watch_serving(self) -> None:
+        """Look after the network; where it was given up, go through error processing, say why and end what waits."""
+        if self._serving is None:
+            return
+        self._serving.watch()
+        if self._serving.failure is None:
+            return
+        self._failure = self._serving.failure
+        self.get_logger().error(f"{self._failure}: configure the node again, or restart its process")
+        self.trigger_deactivate()
+        self._report()
+        self._diagnostics.wait_for_all_acked(_ACK_PATIENCE)
+        if not self.has_failed.done():
+            self.has_failed.set_result(self._failure)
 
     def close(self) -> None:
         """Stop and free everything before the node is destroyed."""
@@ -225,9 +306,13 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
     def _report(self) -> None:
         self._check_input()
         values = {"state": self._state_name, **self._statistics.values()}
-        if self._segmenter is not None:
-            values |= diagnostics.describe_segmenter(self._segmenter.describe())
-            values["memory (MB)"] = f"{self._segmenter.memory_bytes() / 1e6:.0f}"
+        serving, segmenter = self._serving, self._segmenter
+        if serving is not None:
+            values |= serving.values()
+            segmenter = serving.segmenter
+        if segmenter is not None:
+            values |= diagnostics.describe_segmenter(segmenter.describe())
+            values["memory (MB)"] = f"{segmenter.memory_bytes() / 1e6:.0f}"
         condition = self._condition()
         if condition.building:
             values["building"] = condition.building
@@ -245,12 +330,13 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         building, settings = self._building, self._settings
         return NodeCondition(
             self._statistics,
-            watch=self._answering.watch if self._answering and self._inputs else None,
+            watch=self._input_watch if self._inputs else None,
             building=building.progress if building and building.is_running else "",
             build_failure=building.failure or "" if building else "",
             is_fatal=bool(settings and not settings.serve_while_building),
             silent=self._silent,
-            worker_ended=self._worker is not None and not self._worker.is_alive,
+            trouble=self._serving.warnings if self._serving else (),
+            failure=self._failure or "",
         )
 
     def _note(self, array: DiagnosticArray) -> None:
@@ -273,41 +359,12 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         silent_s = {camera: self._statistics.seconds_without_input(camera, since_s) for camera in self._inputs}
         self._silent = explain_silences(self, self._inputs, silent_s, settings.input_timeout_s)
         if self._silent:
-            self.get_logger().warning("; ".join(self._silent.values()), throttle_duration_sec=_LOG_PERIOD_S)
+            self._log.warn("silence", "; ".join(self._silent.values()))
 
 
 def main(arguments: list[str] | None = None, *, segmenter_factory: SegmenterFactory = Segmenter.load) -> int:
-    """Run the node until a signal; 0 after SIGINT or SIGTERM, 1 if autostart fails."""
-    rclpy.init(args=arguments)
-    try:
-        return _run(segmenter_factory)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    except Exception:
-        if rclpy.ok():
-            raise
-        return 0  # a signal took the context away in the middle of a callback
-    finally:
-        rclpy.try_shutdown()
-
-
-def _run(segmenter_factory: SegmenterFactory) -> int:
-    node = SegmentationNode(segmenter_factory=segmenter_factory)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        if node.get_parameter("stop_with_parent").value:
-            end_with_parent()
-        if node.get_parameter("autostart").value:
-            for transition in (node.trigger_configure, node.trigger_activate):
-                if transition() != TransitionCallbackReturn.SUCCESS:
-                    return 1 if rclpy.ok() else 0  # a signal may have ended it half-way
-        executor.spin()
-        return 0
-    finally:
-        node.close()
-        executor.shutdown(timeout_sec=1.0)
-        node.destroy_node()
+    """Run the node until a signal; its exit code, see `run_node`."""
+    return run_node(lambda: SegmentationNode(segmenter_factory=segmenter_factory), arguments)
 
 
 if __name__ == "__main__":

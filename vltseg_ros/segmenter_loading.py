@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The segmenter that the node's parameters ask for."""
+"""The segmenter that the node's parameters ask for, and the one that takes its place after a fault."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 from vltseg_core.runtime import BackendSettings, Segmenter
 from vltseg_ros.parameters import NodeParameters
+from vltseg_ros.recovery import Remedy
 
 SegmenterFactory = Callable[..., Segmenter]
 """Takes what `Segmenter.load` takes."""
@@ -35,3 +37,12 @@ def load_segmenter(settings: NodeParameters, load: SegmenterFactory) -> tuple[Se
         window_px=None if settings.window_px < 0 else settings.window_px,
     )
     return segmenter, segmenter.warm_up(batch_size=batch_size)
+
+
+def load_anew(settings: NodeParameters, load: SegmenterFactory, remedy: Remedy) -> Segmenter:
+    """A segmenter in place of one that failed: by the eager network, for a compiled one may be what failed.
+
+    Raises what `load_segmenter` does.
+    """
+    precision = "fp32" if remedy.in_fp32 else settings.precision
+    return load_segmenter(dataclasses.replace(settings, backend="eager", precision=precision), load)[0]

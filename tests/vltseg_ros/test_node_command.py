@@ -37,8 +37,12 @@ def node(dds_domain: int, tmp_path: Path) -> Iterator[Any]:
     yield start
     for process in started:
         if process.poll() is None:
-            process.kill()
-            process.wait()
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def wait_for(text: str, log: Path, timeout_s: float = 90.0) -> None:

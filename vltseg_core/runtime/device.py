@@ -58,11 +58,3 @@ def memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))
     return int(psutil.Process().memory_info().rss)
-
-
-def out_of_memory(device: torch.device, num_images: int, size: tuple[int, int]) -> DeviceError:
-    """The error to raise where so many images of `size` (height, width) do not fit."""
-    return DeviceError(
-        f"out of memory on {device} for {num_images} images of {size[1]}x{size[0]}: use a smaller input_size, "
-        "fewer cameras in a batch, or precision fp16"
-    )

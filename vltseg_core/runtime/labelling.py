@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vltseg_core.errors import DeviceError
+from vltseg_core.errors import NonFiniteScoresError
 from vltseg_core.runtime.segmentation import Segmentation
 
 _ADVICE = {
@@ -19,11 +19,11 @@ _ADVICE = {
 def labelled(scores: Tensor, precision: str) -> list[Segmentation]:
     """Class scores [B, K, H, W], computed in that precision, as labels and confidence.
 
-    Raises DeviceError where a score is no finite number, for then the labels would be made up.
+    Raises NonFiniteScoresError where a score is no finite number, for then the labels would be made up.
     """
     best, labels = scores.max(dim=1)  # [B, H, W]
     if not bool(best.sum().isfinite()):  # the maximum passes on NaN, and so does the sum, which costs less than a mask
-        raise DeviceError(f"the network's scores in precision {precision} are no finite numbers: {_ADVICE[precision]}")
+        raise NonFiniteScoresError(f"the network's scores in precision {precision} are no finite numbers: {_ADVICE[precision]}")
     # Scores of learned queries need not sum to one; where they sum to less, little was found there at all.
     confidence = best / scores.sum(dim=1).clamp(min=1.0)
     confidence_levels = (confidence * 255).round().to(torch.uint8).cpu().numpy()

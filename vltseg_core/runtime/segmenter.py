@@ -22,6 +22,7 @@ from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.runtime.augmentation import PLAIN, InferenceAugmentation, fit_within
 from vltseg_core.runtime.backends import BackendBuild, BackendSettings, network_shape
+from vltseg_core.runtime.device_faults import device_faults_told
 from vltseg_core.runtime.engine_cache import EngineCache
 from vltseg_core.runtime.image_transfer import UploadedImage, image_transfer
 from vltseg_core.runtime.labelling import labelled
@@ -160,10 +161,8 @@ class Segmenter:
         if self._network is None:
             raise DeviceError("this segmenter is closed: load a new one")
         require_image(image)
-        try:
+        with device_faults_told(self._device, f"an image of {image.shape[1]}x{image.shape[0]}"):
             return self._transfer.upload(image)
-        except torch.OutOfMemoryError as error:
-            raise devices.out_of_memory(self._device, 1, (image.shape[0], image.shape[1])) from error
 
     @torch.inference_mode()
     def segment(
@@ -176,8 +175,9 @@ class Segmenter:
                 network as one batch.
             box: (height, width) in pixels that every image is fitted to first, its ratio kept, in place of `input_size`.
 
-        Raises InputError for an array that is no such image; DeviceError after `close`, when memory runs out, or where the
-        precision is too small for the network, whose scores are then no finite numbers.
+        Raises InputError for an array that is no such image; DeviceMemoryError when memory runs out; DeviceLostError where
+        the device itself fails; NonFiniteScoresError where the scores are no finite numbers, as in a precision too small
+        for the network; DeviceError after `close`.
         """
         if self._network is None:
             raise DeviceError("this segmenter is closed: load a new one")
@@ -244,13 +244,11 @@ class Segmenter:
         scores_of = ClassScores(self._runner, self._config, self._window, self._whole_masks)
         height, width = images[0].pixels.shape[:2]
         input_size = fit_within((height, width), box) if box else self._input_size or (height, width)
-        try:
+        with device_faults_told(self._device, f"{len(images)} images of {width}x{height}"):
             scores = self._augmentation.mean_scores(
                 self._transfer.batch(images), input_size, lambda view, size: scores_of(self._input(view, size), (height, width))
             )
             return labelled(scores, self._precision)
-        except torch.OutOfMemoryError as error:
-            raise devices.out_of_memory(self._device, len(images), (height, width)) from error
 
     def warm_up(self, image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE, batch_size: int = 1) -> float:
         """Run twice on grey images (height, width), so that the first real one is not slow; seconds of the last pass."""

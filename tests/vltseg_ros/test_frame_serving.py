@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serving goes on over faults, without ROS: workers are watched, retired, replaced; nothing of a retired one is heard."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+
+from vltseg_ros.diagnostics import FrameStatistics
+from vltseg_ros.frame_serving import RELOADING, FrameServing, ServingParts
+from vltseg_ros.frame_slot import Frame, FrameSlots
+from vltseg_ros.recovery import Fault, RecoveryLimits, RecoveryPolicy, Remedy
+
+TIMEOUT_S = 0.2
+LIMITS = RecoveryLimits(pause_s=0.05)
+
+
+class Network:
+    """Stands in for a segmenter."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.is_well = True
+
+    def warm_up(self) -> float:
+        if not self.is_well:
+            raise ValueError("not well")
+        return 0.0
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+class Answers:
+    """Stands in for the answering: a frame's message is called with the network, and what it gives is an answer."""
+
+    def __init__(self, stage: Stage, network: Network, watch: Any) -> None:
+        self._stage, self._network, self._watch = stage, network, watch
+        self._has_ended = False
+
+    def end(self) -> None:
+        self._has_ended = True
+
+    def serve(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            result = frame.message(self._network)
+            if isinstance(result, Fault):
+                self._watch.note_fault(result, "injected")
+            elif not self._has_ended:
+                self._watch.note_answer()
+                self._stage.answers.append((self._network, result))
+
+
+class Stage:
+    """What serves, with the faults that loading has; `watch` is called all the time."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[Network, Any]] = []
+        self.said: list[str] = []
+        self.loaded: list[Network] = []
+        self.remedies: list[Remedy] = []
+        self.before_loading: Callable[[], object] = lambda: None
+        self.statistics = FrameStatistics()
+        self.first = Network()
+        self.slots = FrameSlots(["front"], lambda frame: self.statistics.count_dropped())
+        parts = ServingParts(lambda network, watch: Answers(self, network, watch), self.load, lambda: TIMEOUT_S, self.said.append)  # type: ignore[arg-type, return-value]
+        self.serving = FrameServing(
+            self.first,  # type: ignore[arg-type]
+            self.slots,
+            self.statistics,
+            parts,
+            policy=RecoveryPolicy(1, LIMITS),
+            load_timeout_s=TIMEOUT_S,
+        )
+        self.serving.start()
+
+    def load(self, remedy: Remedy) -> Any:
+        self.remedies.append(remedy)
+        self.before_loading()
+        self.loaded.append(Network())
+        return self.loaded[-1]
+
+    def wait_for(self, condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+        end = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < end, (self.said, self.statistics.counts)
+            self.serving.watch()
+            time.sleep(0.005)
+
+    def ask(self, message: Callable[[Network], Any]) -> None:
+        """Have a frame taken in hand."""
+        self.serving.put(Frame("front", message))
+        self.wait_for(lambda: not any(self.slots._waiting.values()))
+
+    def answered_by(self) -> Network:
+        """Who answers now."""
+        self.wait_for(lambda: self.serving.segmenter)
+        before = len(self.answers)
+        self.serving.put(Frame("front", lambda network: "answer"))
+        self.wait_for(lambda: len(self.answers) > before)
+        return self.answers[-1][0]
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    stage.serving.end(1.0)
+
+
+def test_a_lost_device_is_replaced_and_the_old_network_freed(stage: Stage) -> None:
+    assert stage.answered_by() is stage.first and stage.serving.segmenter is stage.first
+    stage.ask(lambda network: Fault.DEVICE_LOST)
+    stage.wait_for(lambda: stage.loaded and stage.serving.segmenter is stage.loaded[0])
+    assert stage.answered_by() is stage.loaded[0] and not stage.first.is_open
+    assert stage.serving.values()["network reloads"] == "1" and stage.serving.warnings == []
+    assert stage.serving.values()["last recovery"].startswith("device lost, ")
+
+
+def test_frames_that_come_while_it_is_loaded_anew_are_counted_and_gone(stage: Stage) -> None:
+    hold = threading.Event()
+    stage.before_loading = lambda: hold.wait(5)
+    stage.ask(lambda network: Fault.DEVICE_LOST)
+    stage.wait_for(lambda: stage.remedies)
+    for _ in range(3):
+        stage.serving.put(Frame("front", lambda network: "stale"))
+    assert stage.serving.segmenter is None and stage.serving.warnings == [f"{RELOADING} after: device lost (injected)"]
+    hold.set()
+    assert stage.answered_by() is stage.loaded[0]
+    assert stage.statistics.counts.rejected == {RELOADING: 3} and [a for _, a in stage.answers] == ["answer"]
+
+
+def test_a_hanging_worker_is_left_to_itself_and_its_late_answer_too(stage: Stage) -> None:
+    hold, woke = threading.Event(), threading.Event()
+    stage.ask(lambda network: (hold.wait(5), woke.set()))
+    stage.wait_for(lambda: stage.loaded)
+    assert stage.answered_by() is stage.loaded[0]
+    assert stage.first.is_open, "what hangs may not be freed under its feet"
+    hold.set()
+    assert woke.wait(2)
+    stage.wait_for(lambda: not stage.first.is_open)
+    assert [answer for _, answer in stage.answers] == ["answer"] and stage.serving.segmenter is stage.loaded[0]
+    assert stage.statistics.counts.lost == {Fault.HANG.value: 1}
+
+
+def test_a_second_hang_is_given_up_and_no_frame_taken_any_more(stage: Stage) -> None:
+    hold = threading.Event()
+    stage.ask(lambda network: hold.wait(5))
+    stage.wait_for(lambda: stage.loaded and stage.serving.segmenter)
+    stage.ask(lambda network: hold.wait(5))
+    stage.wait_for(lambda: stage.serving.failure)
+    assert "given up after: network hangs (1 frames not done after 0." in str(stage.serving.failure)
+    stage.serving.put(Frame("front", lambda network: "answer"))
+    start = time.monotonic()
+    assert stage.serving.end(5.0) is None and time.monotonic() - start < 1
+    hold.set()
+    assert stage.answers == []
+
+
+def test_loading_that_hangs_is_given_up_too(stage: Stage) -> None:
+    hold = threading.Event()
+    stage.before_loading = lambda: hold.wait(5)
+    stage.ask(lambda network: hold.wait(5))
+    stage.wait_for(lambda: stage.serving.failure)
+    assert "loading not done after 0." in str(stage.serving.failure)
+    hold.set()
+    stage.wait_for(lambda: stage.loaded and not stage.loaded[0].is_open)
+
+
+def test_loading_that_fails_is_tried_again_and_then_given_up(stage: Stage) -> None:
+    def fail() -> None:
+        raise RuntimeError("no device")
+
+    stage.before_loading = fail
+    stage.ask(lambda network: Fault.DEVICE_LOST)
+    stage.wait_for(lambda: stage.serving.failure)
+    assert "loading failed (RuntimeError: no device)" in str(stage.serving.failure)
+    assert [remedy.pause_s for remedy in stage.remedies] == [0, 0.05, 0.1, 0.2]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_dies_while_loading_counts_as_a_failed_load(stage: Stage) -> None:
+    def die() -> None:
+        stage.before_loading = lambda: None
+        raise SystemExit
+
+    stage.before_loading = die
+    stage.ask(lambda network: Fault.DEVICE_LOST)
+    stage.wait_for(lambda: stage.loaded)
+    assert stage.answered_by() is stage.loaded[0] and len(stage.remedies) == 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_dies_is_replaced_and_at_last_its_network_too(stage: Stage) -> None:
+    def die(network: Network) -> None:
+        raise SystemExit
+
+    for number in range(1, 4):
+        stage.ask(die)
+        stage.wait_for(lambda number=number: stage.statistics.counts.errors == number)
+    stage.wait_for(lambda: stage.loaded)
+    assert stage.answered_by() is stage.loaded[0] and not stage.first.is_open
+    assert stage.statistics.counts.lost == {Fault.WORKER_DIED.value: 3}
+
+
+def test_errors_are_the_frames_fault_where_the_network_passes_its_check(stage: Stage) -> None:
+    for _ in range(7):
+        stage.ask(lambda network: Fault.ERROR)
+    assert stage.answered_by() is stage.first and stage.loaded == []
+    assert [said for said in stage.said if "the frames are at fault" in said]
+
+
+def test_errors_are_the_network_s_fault_where_it_fails_its_check(stage: Stage) -> None:
+    stage.first.is_well = False
+    for _ in range(3):
+        stage.ask(lambda network: Fault.ERROR)
+    stage.wait_for(lambda: stage.loaded)
+    assert stage.answered_by() is stage.loaded[0]
+    assert stage.serving.values()["last recovery"].startswith(Fault.CHECK_FAILED.value)
+
+
+def test_the_end_waits_for_the_frame_in_hand_and_hands_the_network_back() -> None:
+    stage, done = Stage(), threading.Event()
+    stage.ask(lambda network: (time.sleep(0.1), done.set()))
+    assert stage.serving.end(2.0) is stage.first and done.is_set() and stage.answers == [] and stage.first.is_open
+
+
+def test_the_end_does_not_wait_for_what_is_being_loaded() -> None:
+    stage, hold = Stage(), threading.Event()
+    stage.before_loading = lambda: hold.wait(5)
+    stage.ask(lambda network: Fault.DEVICE_LOST)
+    stage.wait_for(lambda: stage.remedies)
+    assert stage.serving.end(5.0) is None
+    hold.set()
+    end = time.monotonic() + 5
+    while not (stage.loaded and not stage.loaded[0].is_open):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert stage.serving.segmenter is None
+
+
+def test_a_network_still_busy_at_the_end_is_freed_when_it_is_done() -> None:
+    stage, hold = Stage(), threading.Event()
+    stage.ask(lambda network: hold.wait(5))
+    assert stage.serving.end(0.05) is None and stage.first.is_open
+    hold.set()
+    end = time.monotonic() + 5
+    while stage.first.is_open:
+        assert time.monotonic() < end
+        time.sleep(0.01)

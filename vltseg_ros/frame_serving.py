@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serves frames from an activation to its end, over faults of the network: a watchdog and what recovers.
+
+Each worker thread has one segmenter. Where the network is loaded anew, the old worker is retired with its segmenter, which
+it frees itself when it can, and a new worker begins by loading. So a thread that hangs is never waited for.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from vltseg_core.runtime import Segmenter
+from vltseg_ros.diagnostics import FrameStatistics
+from vltseg_ros.frame_answering import FrameAnswering, NetworkWatch, Picture
+from vltseg_ros.frame_slot import Frame
+from vltseg_ros.frame_worker import FramePlaces, FrameWorker
+from vltseg_ros.recovery import Action, Fault, RecoveryPolicy, Remedy
+
+RELOADING = "network is being loaded anew"
+_DISPOSAL_PATIENCE_S = 5.0
+
+
+@dataclass(frozen=True)
+class ServingParts:
+    """What serving needs of the node around it.
+
+    answering: what answers frames with a segmenter. load_anew: a segmenter ready to serve, as a remedy wants it; called on
+    a worker's thread, raises what loading raises. inference_timeout_s: how long a batch may take, 0 for ever.
+    say: log a warning; from any thread.
+    """
+
+    answering: Callable[[Segmenter, NetworkWatch], FrameAnswering]
+    load_anew: Callable[[Remedy], Segmenter]
+    inference_timeout_s: Callable[[], float]
+    say: Callable[[str], object]
+
+
+class _Trouble(NamedTuple):
+    """Why no network serves at the moment. since_s: by the steady clock."""
+
+    fault: Fault
+    sentence: str
+    since_s: float
+
+
+class Recovery(NamedTuple):
+    """A return to service. took_s: from the fault's detection to a network that is ready again."""
+
+    fault: Fault
+    took_s: float
+
+
+class FrameServing:
+    """Takes frames in, has them answered, and keeps a network at it.
+
+    Args:
+        segmenter: what serves first. slots: where frames wait; closed by `end`. statistics: where lost frames are counted.
+        policy: decides after faults. load_timeout_s: how long loading anew may take.
+    `put`, `watch` and `end` are called on one thread, the executor's.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        slots: FramePlaces,
+        statistics: FrameStatistics,
+        parts: ServingParts,
+        *,
+        policy: RecoveryPolicy,
+        load_timeout_s: float,
+    ) -> None:
+        self._slots, self._statistics, self._parts = slots, statistics, parts
+        self._policy, self._load_timeout_s = policy, load_timeout_s
+        self._lock = threading.RLock()
+        self._remedy: tuple[Remedy, float] | None = None
+        self._trouble: _Trouble | None = None
+        self._failure: str | None = None
+        self._last_recovery: Recovery | None = None
+        self._num_reloads = 0
+        self._shift = _Shift(self, segmenter)
+
+    def start(self) -> None:
+        """Start the first worker."""
+        self._shift.worker.start()
+
+    def put(self, frame: Frame) -> None:
+        """Make this the camera's newest frame; while no network is ready it is counted and gone."""
+        if self._trouble is None:
+            self._slots.put(frame)
+        else:
+            self.count_reloading()
+
+    def count_reloading(self) -> None:
+        """A frame came while no network was ready."""
+        self._statistics.count_rejected(RELOADING)
+
+    def prepared(self, frame: Frame) -> Picture | None:
+        """The frame's picture on its way to the device, where `slots` are `FramesAhead`; runs on their thread."""
+        return self._shift.picture(frame)
+
+    def watch(self) -> None:
+        """See whether the worker is alive and in time, and reload where that was decided. Call it a few times a second."""
+        with self._lock:
+            if self._failure is None:
+                self._look_after_worker()
+            if self._remedy is not None and time.monotonic() >= self._remedy[1]:
+                self._reload(self._remedy[0])
+
+    def end(self, patience_s: float) -> Segmenter | None:
+        """Serve no more, publish no more. The segmenter, or None where there is none that could serve again.
+
+        Waits for the frame in hand, `patience_s` at the most; a worker that is still busy then keeps its segmenter.
+        """
+        with self._lock:
+            shift, self._remedy = self._shift, None
+            shift.end()
+        self._slots.close()
+        if self._trouble is None and shift.worker.join(patience_s):
+            return shift.segmenter
+        shift.worker.retire()
+        return None
+
+    @property
+    def segmenter(self) -> Segmenter | None:
+        """What serves now, None while the network is being loaded."""
+        return self._shift.segmenter if self._trouble is None else None
+
+    @property
+    def failure(self) -> str | None:
+        """Why no network serves any more and none will, once it was given up."""
+        return self._failure
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is out of order."""
+        trouble = self._trouble
+        return [f"{RELOADING} after: {trouble.fault.value} ({trouble.sentence})"] if trouble else []
+
+    def values(self) -> dict[str, str]:
+        """How often it was loaded anew, and the last recovery, as they are shown."""
+        shown = {"network reloads": str(self._num_reloads)}
+        if self._last_recovery:
+            shown["last recovery"] = f"{self._last_recovery.fault.value}, {self._last_recovery.took_s:.2f} s"
+        return shown
+
+    def handle(self, shift: _Shift, fault: Fault, sentence: str) -> Action:
+        """A fault of a shift's network, and what comes of it; a shift that is over is not heard."""
+        with self._lock:
+            if shift is not self._shift or shift.is_over:
+                return Action.GO_ON
+            now_s = time.monotonic()
+            remedy = self._policy.after(fault, now_s)
+            if remedy.action in (Action.GO_ON, Action.CHECK):
+                return remedy.action
+            self._parts.say(f"{fault.value} ({sentence}): {remedy.action.value}")
+            if remedy.action is Action.NEW_WORKER:
+                self._shift = _Shift(self, shift.segmenter)
+                self._shift.worker.start()
+                return remedy.action
+            since_s = self._trouble.since_s if self._trouble else now_s
+            self._trouble = _Trouble(fault, sentence, since_s)
+            self._retire(shift)
+            if remedy.action is Action.RELOAD:
+                self._remedy = (remedy, now_s + remedy.pause_s)
+            else:
+                self._failure = f"the network was given up after: {fault.value} ({sentence})"
+            return remedy.action
+
+    def note_ready(self, shift: _Shift) -> None:
+        """A shift's network was loaded."""
+        with self._lock:
+            if shift is self._shift and self._trouble is not None:
+                fault = self._trouble.fault
+                self._last_recovery = Recovery(fault, time.monotonic() - self._trouble.since_s)
+                self._reject_waiting()
+                self._trouble = None
+                self._parts.say(f"serving again, {self._last_recovery.took_s:.2f} s after: {fault.value}")
+
+    def _look_after_worker(self) -> None:
+        shift, work = self._shift, self._shift.worker.work
+        if shift.is_over or work is None:
+            return
+        num_lost, busy_s = 0 if shift.is_checking else len(work.frames), time.monotonic() - work.since_s
+        timeout_s = self._parts.inference_timeout_s() if work.frames else self._load_timeout_s
+        if shift.worker.has_died:
+            self._statistics.count_error(num_lost, Fault.WORKER_DIED.value)
+            died = Fault.WORKER_DIED if shift.segmenter else Fault.LOAD_FAILED
+            self.handle(shift, died, f"the thread ended with {num_lost} frames in hand")
+        elif shift.worker.is_alive and 0 < timeout_s < busy_s:
+            self._statistics.count_error(num_lost, Fault.HANG.value)
+            what = f"{len(work.frames)} frames" if work.frames else "loading"
+            self.handle(shift, Fault.HANG, f"{what} not done after {busy_s:.1f} s")
+
+    def _retire(self, shift: _Shift) -> None:
+        shift.end()
+        shift.worker.retire()
+        if shift.worker.has_died:
+            shift.dispose()
+        self._reject_waiting()
+
+    def _reject_waiting(self) -> None:
+        for _ in self._slots.empty():
+            self.count_reloading()
+
+    def _reload(self, remedy: Remedy) -> None:
+        self._remedy = None
+        self._num_reloads += 1
+        hangs = self._trouble is not None and self._trouble.fault is Fault.HANG
+        self._shift = _Shift(self, None, remedy=remedy, previous=None if hangs else self._shift.worker)
+        self._shift.worker.start()
+
+    def new_worker(self, shift: _Shift) -> FrameWorker:
+        """A worker for a shift."""
+        return FrameWorker(
+            self._slots,
+            shift.serve,
+            max_batch_size=lambda: self._policy.batch_size(time.monotonic()),
+            prepare=shift.prepare,
+            dispose=shift.dispose,
+        )
+
+    @property
+    def policy(self) -> RecoveryPolicy:
+        """What decides."""
+        return self._policy
+
+    @property
+    def parts(self) -> ServingParts:
+        """The node around it."""
+        return self._parts
+
+
+class _Shift:
+    """One worker with its segmenter and its answering; all three go together."""
+
+    def __init__(
+        self,
+        serving: FrameServing,
+        segmenter: Segmenter | None,
+        *,
+        remedy: Remedy | None = None,
+        previous: FrameWorker | None = None,
+    ) -> None:
+        self._serving, self._remedy, self._previous = serving, remedy, previous
+        self.segmenter = segmenter
+        self.is_over = self.is_checking = False
+        self._answering = serving.parts.answering(segmenter, self) if segmenter else None
+        self.worker = serving.new_worker(self)
+
+    def end(self) -> None:
+        """From now on nothing of it is published, counted or heard."""
+        self.is_over = True
+        if self._answering:
+            self._answering.end()
+
+    def prepare(self) -> bool:
+        """Load what is to serve, once the worker before has freed what it held, if it can."""
+        if self._remedy is None:
+            return True
+        try:
+            if self._previous is not None:
+                self._previous.join(_DISPOSAL_PATIENCE_S)
+            segmenter = self._serving.parts.load_anew(self._remedy)
+        except Exception as error:  # whatever the device's libraries raise when they are loaded
+            self._serving.handle(self, Fault.LOAD_FAILED, f"{type(error).__name__}: {error}")
+            return False
+        self.segmenter = segmenter
+        self._answering = self._serving.parts.answering(segmenter, self)
+        if self.is_over:
+            self._answering.end()
+            return False
+        self._serving.note_ready(self)
+        return True
+
+    def picture(self, frame: Frame) -> Picture | None:
+        """The frame's picture, None where there is none or no network to upload it for; that is counted."""
+        if self._answering is not None:
+            return self._answering.prepare(frame)
+        self._serving.count_reloading()
+        return None
+
+    def serve(self, frames: Sequence[Frame | Picture]) -> None:
+        """Answer them."""
+        assert self._answering is not None  # it was prepared
+        self._answering.serve(frames)
+
+    def dispose(self) -> None:
+        """Free the device, as far as it lets itself be freed."""
+        segmenter, self.segmenter = self.segmenter, None
+        if segmenter is not None:
+            segmenter.close()
+
+    def note_answer(self) -> None:
+        """The network answered."""
+        self._serving.policy.note_answer()
+
+    def note_fault(self, fault: Fault, sentence: str) -> None:
+        """The network did not answer; where the frames may be at fault it has to answer grey images."""
+        if self._serving.handle(self, fault, sentence) is not Action.CHECK:
+            return
+        assert self.segmenter is not None  # it just failed
+        self.is_checking = True
+        try:
+            self.segmenter.warm_up()
+        except Exception as error:  # whatever the network's libraries raise
+            self._serving.handle(self, Fault.CHECK_FAILED, f"{type(error).__name__}: {error}")
+        else:
+            self._serving.parts.say(f"the network passes its own check, so the frames are at fault: {sentence}")
+        finally:
+            self.is_checking = False

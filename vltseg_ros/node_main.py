@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The segmentation node's process: from its start to its exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+
+from vltseg_ros.frame_worker import THREAD_NAME
+from vltseg_ros.parent_process import end_with_parent
+
+if TYPE_CHECKING:
+    from vltseg_ros.segmentation_node import SegmentationNode
+
+FAILED = 1
+
+
+def run_node(build: Callable[[], SegmentationNode], arguments: list[str] | None = None) -> int:
+    """Run the node until a signal or its end.
+
+    Gives 0 after SIGINT or SIGTERM; 1 if autostart fails, or if a node that started itself gave its network up: whoever
+    restarts it (a launch file with respawn, systemd) then gets a fresh process, which a lost GPU needs. A node without
+    autostart stays, unconfigured, for its lifecycle manager.
+    """
+    rclpy.init(args=arguments)
+    try:
+        code = _run(build)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        code = 0
+    finally:
+        rclpy.try_shutdown()
+    _leave_if_stuck(code)
+    return code
+
+
+def _run(build: Callable[[], SegmentationNode]) -> int:
+    node = build()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        if node.get_parameter("stop_with_parent").value:
+            end_with_parent()
+        if not node.get_parameter("autostart").value:
+            executor.spin()
+            return 0
+        for transition in (node.trigger_configure, node.trigger_activate):
+            if transition() != TransitionCallbackReturn.SUCCESS:
+                return FAILED if rclpy.ok() else 0  # a signal may have ended it half-way
+        executor.spin_until_future_complete(node.has_failed)
+        return FAILED if node.has_failed.done() else 0
+    finally:
+        node.close()
+        executor.shutdown(timeout_sec=1.0)
+        node.destroy_node()
+
+
+def _leave_if_stuck(code: int) -> None:
+    """End at once where a thread hangs in the network: the interpreter's own end might wait for it, or crash on it."""
+    if any(thread.name == THREAD_NAME for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
