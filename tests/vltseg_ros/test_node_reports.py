@@ -158,7 +158,7 @@ def test_a_network_that_only_fails_is_an_error_until_it_works_again(
         talk.show(SOUND)
         peer.spin_until(lambda: False, 0.05)
     report = talk.wait_for(lambda array: array.status[0].level == DiagnosticStatus.ERROR)
-    assert report.status[0].message == "no masks: frames lost to errors"
+    assert report.status[0].message == "no masks: frames lost: error in the network"
     segmenter.failing = False
     assert talk.confidence_of(SOUND) == 200
     talk.wait_for(lambda array: array.status[0].level == DiagnosticStatus.WARN)
