@@ -15,13 +15,14 @@ from typing import NamedTuple
 
 from vltseg_core.runtime import Segmenter
 from vltseg_ros.diagnostics import FrameStatistics
-from vltseg_ros.frame_answering import FrameAnswering, NetworkWatch, Picture
-from vltseg_ros.frame_slot import Frame
+from vltseg_ros.frame_answering import FrameAnswering, NetworkWatch
+from vltseg_ros.frame_slot import Frame, FrameSlots
 from vltseg_ros.frame_worker import FramePlaces, FrameWorker
+from vltseg_ros.frames_ahead import FramesAhead
 from vltseg_ros.recovery import Action, Fault, RecoveryPolicy, Remedy
+from vltseg_ros.serving_shift import Shift
 
 RELOADING = "network is being loaded anew"
-_DISPOSAL_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class FrameServing:
     """Takes frames in, has them answered, and keeps a network at it.
 
     Args:
-        segmenter: what serves first. slots: where frames wait; closed by `end`. statistics: where lost frames are counted.
+        segmenter: what serves first. cameras: their names. statistics: where dropped and lost frames are counted.
         policy: decides after faults. load_timeout_s: how long loading anew may take.
     `put`, `watch` and `end` are called on one thread, the executor's.
     """
@@ -66,14 +67,14 @@ class FrameServing:
     def __init__(
         self,
         segmenter: Segmenter,
-        slots: FramePlaces,
+        cameras: Sequence[str],
         statistics: FrameStatistics,
         parts: ServingParts,
         *,
         policy: RecoveryPolicy,
         load_timeout_s: float,
     ) -> None:
-        self._slots, self._statistics, self._parts = slots, statistics, parts
+        self._slots, self._statistics, self._parts = self._places(segmenter, cameras), statistics, parts
         self._policy, self._load_timeout_s = policy, load_timeout_s
         self._lock = threading.RLock()
         self._remedy: tuple[Remedy, float] | None = None
@@ -81,7 +82,7 @@ class FrameServing:
         self._failure: str | None = None
         self._last_recovery: Recovery | None = None
         self._num_reloads = 0
-        self._shift = _Shift(self, segmenter)
+        self._shift = Shift(self, segmenter)
 
     def start(self) -> None:
         """Start the first worker."""
@@ -97,10 +98,6 @@ class FrameServing:
     def count_reloading(self) -> None:
         """A frame came while no network was ready."""
         self._statistics.count_rejected(RELOADING)
-
-    def prepared(self, frame: Frame) -> Picture | None:
-        """The frame's picture on its way to the device, where `slots` are `FramesAhead`; runs on their thread."""
-        return self._shift.picture(frame)
 
     def watch(self) -> None:
         """See whether the worker is alive and in time, and reload where that was decided. Call it a few times a second."""
@@ -147,7 +144,7 @@ class FrameServing:
             shown["last recovery"] = f"{self._last_recovery.fault.value}, {self._last_recovery.took_s:.2f} s"
         return shown
 
-    def handle(self, shift: _Shift, fault: Fault, sentence: str) -> Action:
+    def handle(self, shift: Shift, fault: Fault, sentence: str) -> Action:
         """A fault of a shift's network, and what comes of it; a shift that is over is not heard."""
         with self._lock:
             if shift is not self._shift or shift.is_over:
@@ -158,7 +155,7 @@ class FrameServing:
                 return remedy.action
             self._parts.say(f"{fault.value} ({sentence}): {remedy.action.value}")
             if remedy.action is Action.NEW_WORKER:
-                self._shift = _Shift(self, shift.segmenter)
+                self._shift = Shift(self, shift.segmenter)
                 self._shift.worker.start()
                 return remedy.action
             since_s = self._trouble.since_s if self._trouble else now_s
@@ -170,7 +167,7 @@ class FrameServing:
                 self._failure = f"the network was given up after: {fault.value} ({sentence})"
             return remedy.action
 
-    def note_ready(self, shift: _Shift) -> None:
+    def note_ready(self, shift: Shift) -> None:
         """A shift's network was loaded."""
         with self._lock:
             if shift is self._shift and self._trouble is not None:
@@ -179,6 +176,19 @@ class FrameServing:
                 self._reject_waiting()
                 self._trouble = None
                 self._parts.say(f"serving again, {self._last_recovery.took_s:.2f} s after: {fault.value}")
+
+    def _places(self, segmenter: Segmenter, cameras: Sequence[str]) -> FramePlaces:
+        """Where the device uploads beside the network, pictures are made and uploaded while those before are segmented.
+
+        On a CPU that would only take the network's cores for frames that a newer one may yet replace.
+        """
+
+        def on_drop(frame: Frame) -> None:
+            self._statistics.count_dropped()
+
+        if segmenter.uploads_beside_the_network:
+            return FramesAhead(cameras, lambda frame: self._shift.picture(frame), on_drop)
+        return FrameSlots(cameras, on_drop)
 
     def _look_after_worker(self) -> None:
         shift, work = self._shift, self._shift.worker.work
@@ -195,7 +205,7 @@ class FrameServing:
             what = f"{len(work.frames)} frames" if work.frames else "loading"
             self.handle(shift, Fault.HANG, f"{what} not done after {busy_s:.1f} s")
 
-    def _retire(self, shift: _Shift) -> None:
+    def _retire(self, shift: Shift) -> None:
         shift.end()
         shift.worker.retire()
         if shift.worker.has_died:
@@ -210,10 +220,10 @@ class FrameServing:
         self._remedy = None
         self._num_reloads += 1
         hangs = self._trouble is not None and self._trouble.fault is Fault.HANG
-        self._shift = _Shift(self, None, remedy=remedy, previous=None if hangs else self._shift.worker)
+        self._shift = Shift(self, None, remedy=remedy, previous=None if hangs else self._shift.worker)
         self._shift.worker.start()
 
-    def new_worker(self, shift: _Shift) -> FrameWorker:
+    def new_worker(self, shift: Shift) -> FrameWorker:
         """A worker for a shift."""
         return FrameWorker(
             self._slots,
@@ -232,83 +242,3 @@ class FrameServing:
     def parts(self) -> ServingParts:
         """The node around it."""
         return self._parts
-
-
-class _Shift:
-    """One worker with its segmenter and its answering; all three go together."""
-
-    def __init__(
-        self,
-        serving: FrameServing,
-        segmenter: Segmenter | None,
-        *,
-        remedy: Remedy | None = None,
-        previous: FrameWorker | None = None,
-    ) -> None:
-        self._serving, self._remedy, self._previous = serving, remedy, previous
-        self.segmenter = segmenter
-        self.is_over = self.is_checking = False
-        self._answering = serving.parts.answering(segmenter, self) if segmenter else None
-        self.worker = serving.new_worker(self)
-
-    def end(self) -> None:
-        """From now on nothing of it is published, counted or heard."""
-        self.is_over = True
-        if self._answering:
-            self._answering.end()
-
-    def prepare(self) -> bool:
-        """Load what is to serve, once the worker before has freed what it held, if it can."""
-        if self._remedy is None:
-            return True
-        try:
-            if self._previous is not None:
-                self._previous.join(_DISPOSAL_PATIENCE_S)
-            segmenter = self._serving.parts.load_anew(self._remedy)
-        except Exception as error:  # whatever the device's libraries raise when they are loaded
-            self._serving.handle(self, Fault.LOAD_FAILED, f"{type(error).__name__}: {error}")
-            return False
-        self.segmenter = segmenter
-        self._answering = self._serving.parts.answering(segmenter, self)
-        if self.is_over:
-            self._answering.end()
-            return False
-        self._serving.note_ready(self)
-        return True
-
-    def picture(self, frame: Frame) -> Picture | None:
-        """The frame's picture, None where there is none or no network to upload it for; that is counted."""
-        if self._answering is not None:
-            return self._answering.prepare(frame)
-        self._serving.count_reloading()
-        return None
-
-    def serve(self, frames: Sequence[Frame | Picture]) -> None:
-        """Answer them."""
-        assert self._answering is not None  # it was prepared
-        self._answering.serve(frames)
-
-    def dispose(self) -> None:
-        """Free the device, as far as it lets itself be freed."""
-        segmenter, self.segmenter = self.segmenter, None
-        if segmenter is not None:
-            segmenter.close()
-
-    def note_answer(self) -> None:
-        """The network answered."""
-        self._serving.policy.note_answer()
-
-    def note_fault(self, fault: Fault, sentence: str) -> None:
-        """The network did not answer; where the frames may be at fault it has to answer grey images."""
-        if self._serving.handle(self, fault, sentence) is not Action.CHECK:
-            return
-        assert self.segmenter is not None  # it just failed
-        self.is_checking = True
-        try:
-            self.segmenter.warm_up()
-        except Exception as error:  # whatever the network's libraries raise
-            self._serving.handle(self, Fault.CHECK_FAILED, f"{type(error).__name__}: {error}")
-        else:
-            self._serving.parts.say(f"the network passes its own check, so the frames are at fault: {sentence}")
-        finally:
-            self.is_checking = False

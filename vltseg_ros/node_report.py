@@ -5,13 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 
+from vltseg_ros.black_box import BlackBox
 from vltseg_ros.diagnostics import FrameStatistics
 from vltseg_ros.input_watch import InputWatch
-from vltseg_ros.status import Findings, status_of
+from vltseg_ros.status import Findings, StatusTopic, status_of
 
+_ACK_PATIENCE = Duration(seconds=1)
 NO_CAMERA_NAME = "camera"
 """What the single camera without a name is called."""
 
@@ -54,6 +60,43 @@ def findings_of(condition: NodeCondition, cameras: tuple[str, ...]) -> Findings:
         warnings += [f"{_named(camera)}: {warning}" for warning in _warnings(condition, camera)]
     silent = list(condition.silent.values())
     return Findings(errors, warnings, silent, all_silent=bool(silent) and len(silent) == len(cameras))
+
+
+class NodeReports:
+    """Publishes them on /diagnostics, and what is new on `~/status`."""
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._node = node
+        # a lifecycle publisher would be mute exactly while the node is not active
+        self._diagnostics: Any = Node.create_publisher(node, DiagnosticArray, "/diagnostics", 10)
+        self._status = StatusTopic(node)
+        self._was_in_error = False
+
+    def publish(
+        self, condition: NodeCondition, cameras: tuple[str, ...], values: Mapping[str, str], black_box: BlackBox | None
+    ) -> None:
+        """Tell how it is now; also to the black box, which is written when an error begins.
+
+        cameras: those that the node listens to. values: shown by name; "state" is the lifecycle's.
+        """
+        summary = f"{values['state']}, {values['frame rate out (Hz)']} masks/s" if cameras else values["state"]
+        shown = {**values, "building": condition.building} if condition.building else values
+        name = self._node.get_fully_qualified_name()
+        status = status_of(name, findings_of(condition, cameras), summary=summary, values=shown)
+        array = DiagnosticArray(status=[status, *(camera_status(name, condition, camera) for camera in cameras)])
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+        self._status.update(status)
+        is_in_error = status.level == DiagnosticStatus.ERROR
+        if black_box is not None:
+            black_box.remember_state("/diagnostics", array)
+            if is_in_error and not self._was_in_error:
+                black_box.write(status.message)
+        self._was_in_error = is_in_error
+
+    def wait_until_sent(self) -> None:
+        """Wait a second at most for listeners to have the last report."""
+        self._diagnostics.wait_for_all_acked(_ACK_PATIENCE)
 
 
 def camera_status(name: str, condition: NodeCondition, camera: str) -> DiagnosticStatus:

@@ -13,12 +13,9 @@ import sys
 import time
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
@@ -32,18 +29,15 @@ from vltseg_ros.black_box import BlackBox, start_black_box
 from vltseg_ros.diagnostics import FrameStatistics
 from vltseg_ros.frame_answering import FrameAnswering, NetworkWatch
 from vltseg_ros.frame_serving import FrameServing, ServingParts
-from vltseg_ros.frame_slot import Frame, FrameSlots
-from vltseg_ros.frame_worker import FramePlaces
-from vltseg_ros.frames_ahead import FramesAhead
+from vltseg_ros.frame_slot import Frame
 from vltseg_ros.input_watch import InputWatch
 from vltseg_ros.input_watchdog import explain_silences
 from vltseg_ros.mask_publishers import MaskPublishers
 from vltseg_ros.node_main import run_node
-from vltseg_ros.node_report import NodeCondition, camera_status, findings_of
+from vltseg_ros.node_report import NodeCondition, NodeReports
 from vltseg_ros.parameters import NodeParameters
 from vltseg_ros.recovery import RecoveryPolicy
 from vltseg_ros.segmenter_loading import SegmenterFactory, load_anew, load_segmenter
-from vltseg_ros.status import StatusTopic, status_of
 from vltseg_ros.throttled_log import ThrottledLog
 
 _NEWEST_ONLY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -51,7 +45,6 @@ _STOP_PATIENCE_S = 10.0
 _WATCH_PERIOD_S = 0.1
 _LOG_PERIOD_S = 5.0
 _LOAD_PATIENCE_S = 60.0
-_ACK_PATIENCE = Duration(seconds=1)
 
 
 class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
@@ -77,10 +70,8 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._silent: dict[str, str] = {}
         self._log = ThrottledLog(lambda sentence: self.get_logger().warning(sentence), _LOG_PERIOD_S)
         self._black_box: BlackBox | None = None
-        self._was_in_error = False
         self.add_on_set_parameters_callback(self._check_parameters)
-        self._diagnostics = Node.create_publisher(self, DiagnosticArray, "/diagnostics", 10)
-        self._status = StatusTopic(self)
+        self._reports = NodeReports(self)
         period_s = float(self.get_parameter("diagnostics_period_s").value)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(period_s, self._report, clock=steady)
@@ -132,7 +123,14 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._statistics = FrameStatistics()
         statistics = self._statistics
         self._input_watch = InputWatch(settings.camera_names)
-        self._serving = self._new_serving(segmenter, settings, statistics)
+        self._serving = FrameServing(
+            segmenter,
+            settings.camera_names,
+            statistics,
+            self._serving_parts(settings, statistics),
+            policy=RecoveryPolicy(min(settings.max_batch_size, len(settings.camera_names))),
+            load_timeout_s=max(_LOAD_PATIENCE_S, 3 * self._load_s),
+        )
         self._active_since_s = time.monotonic()
         self._serving.start()
         compressed = settings.image_transport == "compressed"
@@ -228,29 +226,6 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             return None
         return "backend is being built" if building.is_running else "no backend" if building.failure else None
 
-    def _new_serving(self, segmenter: Segmenter, settings: NodeParameters, statistics: FrameStatistics) -> FrameServing:
-        """Where the device uploads beside the network, pictures are made and uploaded while those before are segmented.
-
-        On a CPU that would only take the network's cores for frames that a newer one may yet replace.
-        """
-
-        def on_drop(frame: Frame) -> None:
-            statistics.count_dropped()
-
-        if segmenter.uploads_beside_the_network:
-            slots: FramePlaces = FramesAhead(settings.camera_names, lambda frame: serving.prepared(frame), on_drop)
-        else:
-            slots = FrameSlots(settings.camera_names, on_drop)
-        serving = FrameServing(
-            segmenter,
-            slots,
-            statistics,
-            self._serving_parts(settings, statistics),
-            policy=RecoveryPolicy(min(settings.max_batch_size, len(settings.camera_names))),
-            load_timeout_s=max(_LOAD_PATIENCE_S, 3 * self._load_s),
-        )
-        return serving
-
     def _serving_parts(self, settings: NodeParameters, statistics: FrameStatistics) -> ServingParts:
         def now() -> NodeParameters:
             return self._settings or settings
@@ -287,7 +262,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self.get_logger().error(f"{self._failure}: configure the node again, or restart its process")
         self.trigger_deactivate()
         self._report()
-        self._diagnostics.wait_for_all_acked(_ACK_PATIENCE)
+        self._reports.wait_until_sent()
         if not self.has_failed.done():
             self.has_failed.set_result(self._failure)
 
@@ -313,18 +288,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         if segmenter is not None:
             values |= diagnostics.describe_segmenter(segmenter.describe())
             values["memory (MB)"] = f"{segmenter.memory_bytes() / 1e6:.0f}"
-        condition = self._condition()
-        if condition.building:
-            values["building"] = condition.building
-        cameras = tuple(self._inputs)
-        summary = f"{self._state_name}, {values['frame rate out (Hz)']} masks/s" if cameras else self._state_name
-        name = self.get_fully_qualified_name()
-        status = status_of(name, findings_of(condition, cameras), summary=summary, values=values)
-        array = DiagnosticArray(status=[status, *(camera_status(name, condition, camera) for camera in cameras)])
-        array.header.stamp = self.get_clock().now().to_msg()
-        self._diagnostics.publish(array)
-        self._status.update(status)
-        self._note(array)
+        self._reports.publish(self._condition(), tuple(self._inputs), values, self._black_box)
 
     def _condition(self) -> NodeCondition:
         building, settings = self._building, self._settings
@@ -338,15 +302,6 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             trouble=self._serving.warnings if self._serving else (),
             failure=self._failure or "",
         )
-
-    def _note(self, array: DiagnosticArray) -> None:
-        """Into the black box, which is written when an error begins."""
-        is_in_error = array.status[0].level == DiagnosticStatus.ERROR
-        if self._black_box is not None:
-            self._black_box.remember_state("/diagnostics", array)
-        if is_in_error and not self._was_in_error:
-            self._write_black_box(array.status[0].message)
-        self._was_in_error = is_in_error
 
     def _write_black_box(self, reason: str) -> None:
         if self._black_box is not None:

@@ -14,7 +14,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from vltseg_ros.diagnostics import FrameStatistics
 from vltseg_ros.frame_serving import RELOADING, FrameServing, ServingParts
-from vltseg_ros.frame_slot import Frame, FrameSlots
+from vltseg_ros.frame_slot import Frame
 from vltseg_ros.recovery import Fault, RecoveryLimits, RecoveryPolicy, Remedy
 
 TIMEOUT_S = 0.2
@@ -23,6 +23,8 @@ LIMITS = RecoveryLimits(pause_s=0.05)
 
 class Network:
     """Stands in for a segmenter."""
+
+    uploads_beside_the_network = False
 
     def __init__(self) -> None:
         self.is_open = True
@@ -68,11 +70,10 @@ class Stage:
         self.before_loading: Callable[[], object] = lambda: None
         self.statistics = FrameStatistics()
         self.first = Network()
-        self.slots = FrameSlots(["front"], lambda frame: self.statistics.count_dropped())
         parts = ServingParts(lambda network, watch: Answers(self, network, watch), self.load, lambda: TIMEOUT_S, self.said.append)  # type: ignore[arg-type, return-value]
         self.serving = FrameServing(
             self.first,  # type: ignore[arg-type]
-            self.slots,
+            ["front"],
             self.statistics,
             parts,
             policy=RecoveryPolicy(1, LIMITS),
@@ -96,7 +97,7 @@ class Stage:
     def ask(self, message: Callable[[Network], Any]) -> None:
         """Have a frame taken in hand."""
         self.serving.put(Frame("front", message))
-        self.wait_for(lambda: not any(self.slots._waiting.values()))
+        self.wait_for(lambda: not any(self.serving._slots._waiting.values()))
 
     def answered_by(self) -> Network:
         """Who answers now."""
