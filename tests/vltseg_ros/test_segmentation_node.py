@@ -50,6 +50,8 @@ class BrightnessSegmenter:
         self.engine_is_built = threading.Event()
         self.uploads_beside_the_network = False
         self.num_uploads = 0
+        self.may_answer = threading.Event()
+        self.may_answer.set()
 
     def load(self, checkpoint: str, **options: Any) -> BrightnessSegmenter:
         if checkpoint == "missing":
@@ -65,6 +67,7 @@ class BrightnessSegmenter:
         images = [image.pixels.numpy() if isinstance(image, UploadedImage) else image for image in images]
         self.busy.set()
         time.sleep(self.delay_s)
+        assert self.may_answer.wait(60)
         if self.failures:
             self.failures -= 1
             raise RuntimeError("injected")
@@ -196,19 +199,19 @@ def test_frames_uploaded_ahead_give_way_to_newer_ones(
     start: Any, peer: Any, segmenter: BrightnessSegmenter, diagnostics: Any
 ) -> None:
     segmenter.uploads_beside_the_network = True
-    segmenter.delay_s = 0.4
+    segmenter.may_answer.clear()
     start("-p", "diagnostics_period_s:=0.2")
     talk = Conversation(peer, "/image", "/semantic/labels")
     talk.publisher.publish(image_message(stamp=(0, 0)))
-    assert segmenter.busy.wait(5)
+    assert segmenter.busy.wait(10)
     for number in range(1, 20):
         talk.publisher.publish(image_message(number, stamp=(number, 0)))
-        time.sleep(0.01)
+        assert peer.spin_until(lambda: segmenter.num_uploads > number, 10)  # noqa: B023
+    segmenter.may_answer.set()
     assert peer.spin_until(lambda: talk.answers and talk.answers[-1].header.stamp.sec == 19)
     assert [mask.header.stamp.sec for mask in talk.answers] == [0, 19] and set(talk.answers[-1].data) == {0}
-    assert segmenter.num_uploads > 2
     shown = values(diagnostics(lambda s: values(s).get("frames out") == "2"))
-    assert int(shown["frames in"]) == 2 + int(shown["frames dropped"])
+    assert (shown["frames in"], shown["frames dropped"]) == ("20", "18")
 
 
 def test_a_bad_frame_that_is_prepared_ahead_is_counted_and_the_next_one_served(
