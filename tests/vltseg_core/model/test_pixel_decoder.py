@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from vltseg_core.config import PixelDecoderConfig
-from vltseg_core.model import pixel_decoder
-from vltseg_core.model.pixel_decoder import MultiScaleDeformableAttention, build_pixel_decoder
+from vltseg_core.model import deformable_attention
+from vltseg_core.model.deformable_attention import MultiScaleDeformableAttention
+from vltseg_core.model.pixel_decoder import build_pixel_decoder
 
 
 def bilinear(level_map: torch.Tensor, x: float, y: float) -> torch.Tensor:
@@ -65,13 +66,16 @@ def test_both_decoders_keep_the_pyramid_s_sizes() -> None:
 
 
 @torch.no_grad()
-def test_chunks_of_tokens_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("eager_cpu", [True, False])
+def test_chunks_of_tokens_change_nothing(eager_cpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deformable_attention, "is_eager_cpu_inference", lambda _: eager_cpu)
     torch.manual_seed(0)
     config = PixelDecoderConfig("deformable", width=32, mask_width=32, num_layers=2, num_heads=4, ffn_width=64, num_groups=8)
     decoder = build_pixel_decoder(config, (8, 8, 8, 8)).eval()
     maps = tuple(torch.randn(2, 8, 48 // s, 64 // s) for s in (1, 2, 4, 8))
     whole = decoder(maps)
-    monkeypatch.setattr(pixel_decoder, "_CHUNK_TOKENS", 100)
+    monkeypatch.setattr(deformable_attention, "_CHUNK_TOKENS", 100)
+    monkeypatch.setattr(deformable_attention, "_BAG_CHUNK_TOKENS", 100)
     chunked = decoder(maps)
     assert torch.allclose(chunked.mask_features, whole.mask_features, atol=1e-5)
 
