@@ -39,6 +39,14 @@ def linear(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return mapped.permute(0, 2, 3, 1).contiguous().view(*tokens.shape[:-1], weight.shape[0])
 
 
+def products(rows: Tensor, others: Tensor) -> Tensor:
+    """Every row's product with every other, image by image: [B, N, C] and [B, M, C] to [B, N, M]."""
+    if not is_eager_cpu_inference(rows):
+        return torch.einsum("bnc,bmc->bnm", rows, others)
+    each = [linear(r, o, None)[None] for r, o in zip(rows, others, strict=True)]
+    return each[0] if len(each) == 1 else torch.cat(each)
+
+
 class Linear(nn.Linear):
     """`nn.Linear` by `linear`: the same weights under the same names."""
 

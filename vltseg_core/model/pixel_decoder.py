@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from vltseg_core.config import PixelDecoderConfig
 from vltseg_core.model.attention import FeedForward, MultiHeadAttention
 from vltseg_core.model.deformable_attention import MultiScaleDeformableAttention
+from vltseg_core.model.linear import is_eager_cpu_inference
 from vltseg_core.model.positions import sine_positions
 
 NUM_MEMORY_LEVELS = 3
@@ -164,6 +165,8 @@ def _projection(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def _add_upsampled(fine: Tensor, coarse: Tensor) -> Tensor:
+    if is_eager_cpu_inference(fine):  # a level's part of all tokens is in no layout that torch knows, and slow
+        coarse = coarse.clone(memory_format=torch.channels_last)
     return F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False).add_(fine)
 
 
