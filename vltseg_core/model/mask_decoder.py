@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from vltseg_core.config import MaskDecoderConfig
 from vltseg_core.model.attention import FeedForward, MultiHeadAttention
-from vltseg_core.model.linear import Linear
+from vltseg_core.model.linear import Linear, is_eager_cpu_inference, products
 from vltseg_core.model.pixel_decoder import NUM_MEMORY_LEVELS, DecodedPixels
 from vltseg_core.model.positions import sine_positions
 
@@ -109,7 +109,11 @@ class MaskDecoder(nn.Module):
         return MaskPrediction(self._mask_logits(normed, mask_features), None if self.from_text else self.class_head(normed))
 
     def _mask_logits(self, normed_queries: Tensor, mask_features: Tensor) -> Tensor:
-        return torch.einsum("bqc,bchw->bqhw", self.mask_head(normed_queries), mask_features)
+        embeddings = self.mask_head(normed_queries)
+        if is_eager_cpu_inference(mask_features):
+            places = mask_features.flatten(2).transpose(1, 2)
+            return products(places, embeddings).transpose(1, 2).unflatten(2, mask_features.shape[-2:])
+        return torch.einsum("bqc,bchw->bqhw", embeddings, mask_features)
 
 
 def _resized(maps: Tensor, like: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.runtime.augmentation import PLAIN, InferenceAugmentation, fit_within
 from vltseg_core.runtime.backends import BackendBuild, BackendSettings, network_shape
 from vltseg_core.runtime.engine_cache import EngineCache
-from vltseg_core.runtime.labelling import labelled
+from vltseg_core.runtime.labelling import labelled, labelled_best
 from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
 from vltseg_core.runtime.run_time_network import RunTimeNetwork
 from vltseg_core.runtime.scoring import ClassScores
@@ -225,6 +225,8 @@ class Segmenter:
         input_size = fit_within((height, width), box) if box else self._input_size or (height, width)
         try:
             batch = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2)
+            if self._augmentation == PLAIN:
+                return labelled_best(scores_of.best(self._prepare(batch, input_size), (height, width)), self._precision)
             scores = self._augmentation.mean_scores(
                 batch, input_size, lambda view, size: scores_of(self._prepare(view, size), (height, width))
             )
