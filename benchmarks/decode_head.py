@@ -166,7 +166,8 @@ def main() -> None:
     print(f"equal labels: {100 * found['equal_labels']:.4f} %; {found['classes_present']} classes, the largest "
           f"{100 * found['largest_class_share']:.0f} % of the pixels")  # fmt: skip
     machine = [*(value for _, value in describe_machine()), f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads"]
-    print(f"{arguments.size}x{arguments.size}, {arguments.channels} channels, {arguments.queries} queries, fp32; {', '.join(machine)}")
+    shape = f"{arguments.size}x{arguments.size}, {arguments.channels} channels, {arguments.queries} queries, fp32"
+    print(f"{shape}; {', '.join(machine)}")
     if arguments.json:
         arguments.json.write_text(json.dumps(vars(arguments) | found | {"machine": machine}, default=str, indent=2) + "\n")
 

@@ -64,9 +64,7 @@ class MultiScaleDeformableAttention(nn.Module):
         ]
         return self.output_proj(torch.cat(attended, dim=1))
 
-    def _attend_by_bags(
-        self, queries: Tensor, values: Tensor, reference_points: Tensor, sizes: list[tuple[int, int]]
-    ) -> Tensor:
+    def _attend_by_bags(self, queries: Tensor, values: Tensor, reference_points: Tensor, sizes: list[tuple[int, int]]) -> Tensor:
         """The same by `BagSampler`; queries [B, N, C] and projected values [B, N, C] to [B, N, C]."""
         sampler = BagSampler(values, sizes, self.num_heads, self.num_points)
         points_in_all = self.num_levels * self.num_points

@@ -24,6 +24,8 @@ WIDTH, NUM_CLASSES, NUM_QUERIES = 64, 19, 12
 TOLERANCE = 1e-4
 Note = Callable[[str, str, float], None]
 REFERENCE = "transformers Mask2Former"
+
+
 @pytest.fixture(scope="module")
 def config() -> Mask2FormerConfig:
     return Mask2FormerConfig(
