@@ -9,6 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vltseg_core.model.linear import Linear
+
 
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention with projections (Vaswani et al., 2017)."""
@@ -16,10 +18,10 @@ class MultiHeadAttention(nn.Module):
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.query_proj = nn.Linear(width, width)
-        self.key_proj = nn.Linear(width, width)
-        self.value_proj = nn.Linear(width, width)
-        self.out_proj = nn.Linear(width, width)
+        self.query_proj = Linear(width, width)
+        self.key_proj = Linear(width, width)
+        self.value_proj = Linear(width, width)
+        self.out_proj = Linear(width, width)
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> Tensor:
         """Queries [B, N, C], keys and values [B, M, C], additive mask [B, N, M] to [B, N, C]."""
@@ -41,8 +43,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden_width: int) -> None:
         super().__init__()
-        self.expand = nn.Linear(width, hidden_width)
-        self.contract = nn.Linear(hidden_width, width)
+        self.expand = Linear(width, hidden_width)
+        self.contract = Linear(hidden_width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.contract(F.relu(self.expand(tokens), inplace=True))

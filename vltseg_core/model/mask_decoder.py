@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from vltseg_core.config import MaskDecoderConfig
 from vltseg_core.model.attention import FeedForward, MultiHeadAttention
+from vltseg_core.model.linear import Linear, is_eager_cpu_inference, products
 from vltseg_core.model.pixel_decoder import NUM_MEMORY_LEVELS, DecodedPixels
 from vltseg_core.model.positions import sine_positions
 
@@ -62,22 +63,23 @@ class MaskDecoder(nn.Module):
         self.from_text = config.queries == "text"
         num_queries = num_classes if self.from_text else config.num_queries
         if self.from_text:
-            self.text_projection = nn.Linear(embedding_width, width)
+            self.text_projection = Linear(embedding_width, width)
         else:
             self.query_features = nn.Embedding(num_queries, width)
-            self.class_head = nn.Linear(width, num_classes + 1)
+            self.class_head = Linear(width, num_classes + 1)
         self.query_positions = nn.Embedding(num_queries, width)
         self.level_embedding = nn.Embedding(NUM_MEMORY_LEVELS, width)
         self.layers = nn.ModuleList(_DecoderLayer(width, config) for _ in range(config.num_layers))
         self.output_norm = nn.LayerNorm(width)
         self.mask_head = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, mask_width)
+            Linear(width, width), nn.ReLU(), Linear(width, width), nn.ReLU(), Linear(width, mask_width)
         )
 
     def forward(self, pixels: DecodedPixels, class_embeddings: Tensor | None) -> tuple[MaskPrediction, ...]:
         """Decoded pixels, and class embeddings [K, D] for text queries, to each layer's prediction, the final one last.
 
-        At inference (`eval`) the final one is the only one; text queries, which attend everywhere, then skip the others.
+        At inference (`eval`) the final one is the only one: what a layer attends to is then read from masks as small as its
+        memory, and text queries, which attend everywhere, need none.
         """
         batch_size = pixels.mask_features.shape[0]
         values = [
@@ -87,32 +89,43 @@ class MaskDecoder(nn.Module):
         features = self.text_projection(class_embeddings) if self.from_text else self.query_features.weight
         queries = features.expand(batch_size, -1, -1)
         query_positions = self.query_positions.weight.expand(batch_size, -1, -1)
+        masked_at = [] if self.from_text or self.training else [_resized(pixels.mask_features, m) for m in pixels.memory]
 
-        predictions = [] if self._skips_intermediate else [self._predict(queries, pixels.mask_features)]
+        predictions = [self._predict(queries, pixels.mask_features)] if self.training else []
         for i, layer in enumerate(self.layers):
             level = i % NUM_MEMORY_LEVELS
             mask = None
-            if not self.from_text:
-                mask = _attention_mask(predictions[-1].mask_logits, pixels.memory[level].shape[-2:])
+            if masked_at:
+                mask = _attention_mask(self._mask_logits(self.output_norm(queries), masked_at[level]))
+            elif not self.from_text:
+                mask = _attention_mask(_resized(predictions[-1].mask_logits.detach(), pixels.memory[level]))
             queries = layer(queries, query_positions, keys[level], values[level], mask)
-            if not self._skips_intermediate or i == len(self.layers) - 1:
-                prediction = self._predict(queries, pixels.mask_features)
-                predictions = [*predictions, prediction] if self.training else [prediction]
-        return tuple(predictions)
-
-    @property
-    def _skips_intermediate(self) -> bool:
-        return self.from_text and not self.training
+            if self.training:
+                predictions.append(self._predict(queries, pixels.mask_features))
+        return tuple(predictions) if self.training else (self._predict(queries, pixels.mask_features),)
 
     def _predict(self, queries: Tensor, mask_features: Tensor) -> MaskPrediction:
         normed = self.output_norm(queries)
-        mask_logits = torch.einsum("bqc,bchw->bqhw", self.mask_head(normed), mask_features)
-        return MaskPrediction(mask_logits, None if self.from_text else self.class_head(normed))
+        return MaskPrediction(self._mask_logits(normed, mask_features), None if self.from_text else self.class_head(normed))
+
+    def _mask_logits(self, normed_queries: Tensor, mask_features: Tensor) -> Tensor:
+        embeddings = self.mask_head(normed_queries)
+        if is_eager_cpu_inference(mask_features):
+            places = mask_features.flatten(2).transpose(1, 2)
+            return products(places, embeddings).transpose(1, 2).unflatten(2, mask_features.shape[-2:])
+        return torch.einsum("bqc,bchw->bqhw", embeddings, mask_features)
 
 
-def _attention_mask(mask_logits: Tensor, size: torch.Size) -> Tensor:
-    """Additive mask [B, Q, hw]: 0 inside the query's last mask, the dtype's minimum outside; all 0 where it is empty."""
-    resized = F.interpolate(mask_logits.detach(), size=tuple(size), mode="bilinear", align_corners=False).flatten(2)
-    inside = resized >= 0
+def _resized(maps: Tensor, like: Tensor) -> Tensor:
+    """Maps [B, *, H, W] at the size of another [B, C, h, w].
+
+    Resizing sums over places and a mask sums over channels, so that the masks of resized features are the resized masks.
+    """
+    return F.interpolate(maps, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _attention_mask(mask_logits: Tensor) -> Tensor:
+    """Masks [B, Q, h, w] to an additive one [B, Q, hw]: 0 inside, the dtype's minimum outside; all 0 where one is empty."""
+    inside = mask_logits.flatten(2) >= 0
     inside = torch.where(inside.any(-1, keepdim=True), inside, torch.ones_like(inside))
     return torch.where(inside, mask_logits.new_zeros(()), torch.finfo(mask_logits.dtype).min)

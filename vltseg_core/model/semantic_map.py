@@ -1,19 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From masks to class scores at the image's size.
+"""From masks to class scores, or to labels alone, at the image's size.
 
-B batch, Q queries, K classes, H and W pixels, h and w places of the masks.
+B batch, Q queries, K classes, H and W pixels, h and w places of the masks, R rows of a band.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vltseg_core.model.linear import linear
 from vltseg_core.model.mask_decoder import MaskPrediction
 
-_BAND_VALUES = 1 << 22
-"""Resized mask values that a band of rows may hold: 16 MiB in fp32."""
+_BAND_VALUES = 1 << 20
+"""Resized mask values that a band of rows may hold: 4 MiB in fp32, which stay in a processor's cache."""
+
+
+class BestClasses(NamedTuple):
+    """What labels and confidence are made of, each [B, H, W].
+
+    scores: the best class's; not finite where any class's is not. labels: that class, int64. totals: the sum over the classes.
+    """
+
+    scores: Tensor
+    labels: Tensor
+    totals: Tensor
 
 
 def semantic_scores(prediction: MaskPrediction, size: tuple[int, int], *, whole_masks: bool = False) -> Tensor:
@@ -27,29 +42,50 @@ def semantic_scores(prediction: MaskPrediction, size: tuple[int, int], *, whole_
     mask_logits, class_logits = prediction
     if class_logits is None:
         return F.interpolate(mask_logits, size=size, mode="bilinear", align_corners=False).softmax(dim=1)
-    class_probabilities = class_logits.softmax(dim=-1)[..., :-1]
     if whole_masks:
-        return _sum_over_queries(class_probabilities, F.interpolate(mask_logits, size=size, mode="bilinear", align_corners=False))
-    batch_size, num_queries = mask_logits.shape[:2]
-    height, width = size
-    scores = mask_logits.new_empty(batch_size, class_probabilities.shape[-1], height, width)
-    band_rows = max(1, _BAND_VALUES // (batch_size * num_queries * width))
-    upper, lower, lower_share = _source_rows(mask_logits.shape[-2], height, mask_logits)
-    for top in range(0, height, band_rows):
-        rows = slice(top, min(top + band_rows, height))
-        band = torch.lerp(mask_logits[..., upper[rows], :], mask_logits[..., lower[rows], :], lower_share[rows, None])
-        band = F.interpolate(band, size=(band.shape[-2], width), mode="bilinear", align_corners=False)
-        scores[..., rows, :] = _sum_over_queries(class_probabilities, band)
+        resized = F.interpolate(mask_logits, size=size, mode="bilinear", align_corners=False)
+        return torch.einsum("bqk,bqhw->bkhw", class_logits.softmax(dim=-1)[..., :-1], resized.sigmoid())
+    shape = (len(mask_logits), *size, class_logits.shape[-1] - 1)
+    scores = mask_logits.new_empty(shape).permute(0, 3, 1, 2)  # channels last, as the bands are
+    for rows, band in _score_bands(mask_logits, class_logits, size):
+        scores[..., rows, :] = band
     return scores
 
 
-def _sum_over_queries(class_probabilities: Tensor, mask_logits: Tensor) -> Tensor:
-    return torch.einsum("bqk,bqhw->bkhw", class_probabilities, mask_logits.sigmoid())
+def best_classes(scores: Tensor) -> BestClasses:
+    """Of class scores [B, K, H, W]."""
+    return BestClasses(*scores.max(dim=1), scores.sum(dim=1))
 
 
-def _source_rows(num_source: int, num_target: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The two source rows between which each target row's centre lies, and the share of the lower one."""
+def semantic_best(prediction: MaskPrediction, size: tuple[int, int]) -> BestClasses:
+    """`best_classes` of `semantic_scores`, without the scores of all classes ever being there together."""
+    mask_logits, class_logits = prediction
+    if class_logits is None:
+        return best_classes(semantic_scores(prediction, size))
+    bands = [best_classes(band) for _, band in _score_bands(mask_logits, class_logits, size)]
+    return BestClasses(*(torch.cat(parts, dim=1) for parts in zip(*bands, strict=True)))
+
+
+def _score_bands(mask_logits: Tensor, class_logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
+    """Rows and their class scores [B, K, R, W], from the top. Queries lie last in memory, so that a place is one vector."""
+    class_weights = class_logits.softmax(dim=-1)[..., :-1].transpose(1, 2).contiguous()  # [B, K, Q]
+    masks = mask_logits.permute(0, 2, 3, 1).contiguous()  # [B, h, w, Q]
+    batch_size, mask_height, mask_width, num_queries = masks.shape
+    height, width = size
+    upper, lower, lower_share = _source_places(mask_height, height, masks)
+    left, right, right_share = _source_places(mask_width, width, masks)
+    band_rows = max(1, _BAND_VALUES // (batch_size * num_queries * width))
+    for top in range(0, height, band_rows):
+        rows = slice(top, min(top + band_rows, height))
+        band = torch.lerp(masks[:, upper[rows]], masks[:, lower[rows]], lower_share[rows, None, None])
+        band = torch.lerp(band[:, :, left], band[:, :, right], right_share[:, None]).sigmoid_()  # [B, R, W, Q]
+        summed = [linear(image, weights, None) for image, weights in zip(band, class_weights, strict=True)]
+        yield rows, torch.stack(summed).permute(0, 3, 1, 2)
+
+
+def _source_places(num_source: int, num_target: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The two source rows (or columns) between which each target's centre lies, and the share of the second."""
     target = torch.arange(num_target, device=like.device, dtype=torch.float32)
     centres = ((target + 0.5) * (num_source / num_target) - 0.5).clamp(min=0)
-    upper = centres.long().clamp(max=num_source - 1)
-    return upper, (upper + 1).clamp(max=num_source - 1), (centres - upper).to(like.dtype)
+    first = centres.long().clamp(max=num_source - 1)
+    return first, (first + 1).clamp(max=num_source - 1), (centres - first).to(like.dtype)

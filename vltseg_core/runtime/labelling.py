@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vltseg_core.errors import NonFiniteScoresError
+from vltseg_core.model.semantic_map import BestClasses, best_classes
 from vltseg_core.runtime.segmentation import Segmentation
 
 _ADVICE = {
@@ -17,15 +18,20 @@ _ADVICE = {
 
 
 def labelled(scores: Tensor, precision: str) -> list[Segmentation]:
-    """Class scores [B, K, H, W], computed in that precision, as labels and confidence.
+    """`labelled_best` of class scores [B, K, H, W]."""
+    return labelled_best(best_classes(scores), precision)
+
+
+def labelled_best(found: BestClasses, precision: str) -> list[Segmentation]:
+    """The best classes of scores computed in that precision, as labels and confidence.
 
     Raises NonFiniteScoresError where a score is no finite number, for then the labels would be made up.
     """
-    best, labels = scores.max(dim=1)  # [B, H, W]
+    best, labels, totals = found  # [B, H, W]
     if not bool(best.sum().isfinite()):  # the maximum passes on NaN, and so does the sum, which costs less than a mask
         raise NonFiniteScoresError(f"the network's scores in precision {precision} are no finite numbers: {_ADVICE[precision]}")
     # Scores of learned queries need not sum to one; where they sum to less, little was found there at all.
-    confidence = best / scores.sum(dim=1).clamp(min=1.0)
+    confidence = best / totals.clamp(min=1.0)
     confidence_levels = (confidence * 255).round().to(torch.uint8).cpu().numpy()
     train_ids = labels.to(torch.uint8).cpu().numpy()
     return [Segmentation(*pair) for pair in zip(train_ids, confidence_levels, strict=True)]

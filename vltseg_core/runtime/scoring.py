@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from vltseg_core.config import VltsegConfig
 from vltseg_core.model.mask_decoder import MaskPrediction
-from vltseg_core.model.semantic_map import semantic_scores
+from vltseg_core.model.semantic_map import BestClasses, best_classes, semantic_best, semantic_scores
 from vltseg_core.runtime.sliding_window import SlidingWindow
 
 
@@ -36,17 +36,34 @@ class ClassScores:
         A published network's scores are made at the input's size and then resized, as its published figures were; other
         networks' masks are resized to `size` at once where there is one window.
         """
+        if self._made_at_once(inputs, size):
+            return self._of_crop(inputs, size)
         input_size = (inputs.shape[-2], inputs.shape[-1])
-        if self.window is not None and max(input_size) > self.window.size_px:
+        if self._slides_over(inputs):
+            assert self.window is not None
             scores = self.window.merge(inputs, len(self.config.classes), self._of_crop)
         else:
-            is_published = self.config.image_encoder.partial_patches == "drop"
-            scores = self._of_crop(inputs, input_size if is_published else size)
+            scores = self._of_crop(inputs, input_size)
         if scores.shape[-2:] == size:
             return scores
         return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
 
+    def best(self, inputs: Tensor, size: tuple[int, int]) -> BestClasses:
+        """What a call's scores say, each [B, H, W]; where they are made at `size` at once, they are never all there together."""
+        if self._made_at_once(inputs, size) and not self.whole_masks:
+            return semantic_best(self._masks_in_fp32(inputs), size)
+        return best_classes(self(inputs, size))
+
+    def _made_at_once(self, inputs: Tensor, size: tuple[int, int]) -> bool:
+        is_published = self.config.image_encoder.partial_patches == "drop"
+        return not self._slides_over(inputs) and (not is_published or tuple(inputs.shape[-2:]) == size)
+
+    def _slides_over(self, inputs: Tensor) -> bool:
+        return self.window is not None and max(inputs.shape[-2:]) > self.window.size_px
+
     def _of_crop(self, crop: Tensor, size: tuple[int, int]) -> Tensor:
+        return semantic_scores(self._masks_in_fp32(crop), size, whole_masks=self.whole_masks)
+
+    def _masks_in_fp32(self, crop: Tensor) -> MaskPrediction:
         mask_logits, class_logits = self.predict(crop)
-        in_fp32 = MaskPrediction(mask_logits.float(), None if class_logits is None else class_logits.float())
-        return semantic_scores(in_fp32, size, whole_masks=self.whole_masks)
+        return MaskPrediction(mask_logits.float(), None if class_logits is None else class_logits.float())

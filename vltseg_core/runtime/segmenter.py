@@ -25,7 +25,7 @@ from vltseg_core.runtime.backends import BackendBuild, BackendSettings, network_
 from vltseg_core.runtime.device_faults import device_faults_told
 from vltseg_core.runtime.engine_cache import EngineCache
 from vltseg_core.runtime.image_transfer import UploadedImage, image_transfer
-from vltseg_core.runtime.labelling import labelled
+from vltseg_core.runtime.labelling import labelled, labelled_best
 from vltseg_core.runtime.network_input import NetworkInput, require_image, same_size
 from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
 from vltseg_core.runtime.run_time_network import RunTimeNetwork
@@ -245,8 +245,11 @@ class Segmenter:
         height, width = images[0].pixels.shape[:2]
         input_size = fit_within((height, width), box) if box else self._input_size or (height, width)
         with device_faults_told(self._device, f"{len(images)} images of {width}x{height}"):
+            batch = self._transfer.batch(images)
+            if self._augmentation == PLAIN:
+                return labelled_best(scores_of.best(self._input(batch, input_size), (height, width)), self._precision)
             scores = self._augmentation.mean_scores(
-                self._transfer.batch(images), input_size, lambda view, size: scores_of(self._input(view, size), (height, width))
+                batch, input_size, lambda view, size: scores_of(self._input(view, size), (height, width))
             )
             return labelled(scores, self._precision)
 

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.mask2former_weights import renamed
 from vltseg_core.config import MaskDecoderConfig, PixelDecoderConfig
 from vltseg_core.model.mask_decoder import MaskDecoder, MaskPrediction
 from vltseg_core.model.pixel_decoder import DecodedPixels, DeformablePixelDecoder
@@ -24,47 +24,6 @@ WIDTH, NUM_CLASSES, NUM_QUERIES = 64, 19, 12
 TOLERANCE = 1e-4
 Note = Callable[[str, str, float], None]
 REFERENCE = "transformers Mask2Former"
-RENAMINGS = (
-    (r"^input_projections\.", "input_convs."),
-    (r"^level_embed$", "level_embedding.weight"),
-    (r"^level_embed\.", "level_embedding."),
-    (r"^encoder\.layers\.(\d+)\.self_attn_layer_norm\.", r"layers.\1.attention_norm."),
-    (r"^encoder\.layers\.(\d+)\.self_attn\.", r"layers.\1.self_attention."),
-    (r"^(encoder|decoder)\.layers\.(\d+)\.fc1\.", r"layers.\2.feed_forward.expand."),
-    (r"^(encoder|decoder)\.layers\.(\d+)\.fc2\.", r"layers.\2.feed_forward.contract."),
-    (r"^(encoder|decoder)\.layers\.(\d+)\.final_layer_norm\.", r"layers.\2.feed_forward_norm."),
-    (r"^mask_projection\.", "mask_feature_conv."),
-    (r"^adapter_1\.", "lateral_conv."),
-    (r"^layer_1\.", "output_conv."),
-    (r"^queries_embedder\.", "query_positions."),
-    (r"^queries_features\.", "query_features."),
-    (r"^decoder\.layers\.(\d+)\.(self|cross)_attn_layer_norm\.", r"layers.\1.\2_attention_norm."),
-    (r"^decoder\.layers\.(\d+)\.self_attn\.([qkv])_proj\.", r"layers.\1.self_attention.\2_proj."),
-    (r"^decoder\.layers\.(\d+)\.(self|cross)_attn\.", r"layers.\1.\2_attention."),
-    (r"^decoder\.layernorm\.", "output_norm."),
-    (r"^decoder\.mask_predictor\.mask_embedder\.(\d)\.0\.", lambda m: f"mask_head.{2 * int(m[1])}."),
-    (r"\.q_proj\.", ".query_proj."),
-    (r"\.k_proj\.", ".key_proj."),
-    (r"\.v_proj\.", ".value_proj."),
-)
-
-
-def renamed(state: dict[str, Tensor], ours: nn.Module) -> dict[str, Tensor]:
-    """The reference's weights under our names."""
-    converted: dict[str, Tensor] = {}
-    for key, value in state.items():
-        name = key
-        for pattern, replacement in RENAMINGS:
-            name = re.sub(pattern, replacement, name)
-        if "self_attention.value_proj" in name and "encoder" in key:
-            name = name.replace("self_attention.query_proj", "self_attention.value_proj")
-        if ".in_proj_" in name:
-            for part, role in zip(value.chunk(3), ("query", "key", "value"), strict=True):
-                converted[re.sub(r"in_proj_", f"{role}_proj.", name)] = part
-        else:
-            converted[name] = value
-    assert set(converted) <= set(ours.state_dict()), sorted(set(converted) - set(ours.state_dict()))
-    return converted
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from vltseg_core.config import PixelDecoderConfig
-from vltseg_core.model import pixel_decoder
-from vltseg_core.model.pixel_decoder import MultiScaleDeformableAttention, build_pixel_decoder
+from vltseg_core.model import deformable_attention
+from vltseg_core.model.bag_sampling import BagSampler
+from vltseg_core.model.deformable_attention import MultiScaleDeformableAttention
+from vltseg_core.model.pixel_decoder import build_pixel_decoder
 
 
 def bilinear(level_map: torch.Tensor, x: float, y: float) -> torch.Tensor:
@@ -53,6 +57,53 @@ def test_deformable_attention_is_its_definition() -> None:
     assert torch.allclose(result, expected, atol=1e-5)
 
 
+def attention_and_inputs(sizes: list[tuple[int, int]]) -> tuple[MultiScaleDeformableAttention, torch.Tensor, torch.Tensor]:
+    """Points that lie far outside the maps, too; tokens [2, N, 16] and reference points [N, 2]."""
+    torch.manual_seed(0)
+    attention = MultiScaleDeformableAttention(16, 4, len(sizes), 3).eval()
+    for parameter in attention.parameters():
+        torch.nn.init.normal_(parameter, std=0.6)
+    num_tokens = sum(h * w for h, w in sizes)
+    return attention, torch.randn(2, num_tokens, 16), 1.4 * torch.rand(num_tokens, 2) - 0.2
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("sizes", [[(2, 3), (4, 5), (7, 11)], [(1, 1), (1, 2), (2, 1)], [(5, 4), (3, 8), (9, 2)]])
+def test_bags_give_what_grid_sampling_gives(
+    sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch, fidelity: Callable[[str, str, float], None]
+) -> None:
+    attention, tokens, points = attention_and_inputs(sizes)
+    by_bags = attention(tokens, tokens, points, sizes)
+    monkeypatch.setattr(deformable_attention, "is_eager_cpu_inference", lambda _: False)
+    by_grid = attention(tokens, tokens, points, sizes)
+    difference = float((by_bags - by_grid).abs().max() / by_grid.abs().max())
+    fidelity(f"deformable attention by bags, levels {sizes}", "grid_sample", difference)
+    assert difference < 1e-5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("x", [-1.0, -0.5, 0.0, 0.5, 3.0, 3.5, 4.0, 4.5, 1e9, float("inf"), -float("inf")])
+def test_on_and_behind_the_border_bags_are_zero_outside(x: float) -> None:
+    values = torch.arange(1.0, 13.0).view(1, 12, 1)  # a map of 3x4
+    sampler = BagSampler(values, [(3, 4)], num_heads=1, num_points=1)
+    found = sampler(torch.tensor([x, 1.5]).view(1, 1, 2, 1), torch.ones(1, 1, 1), torch.zeros(1, 2)).item()
+    expected = 0.0 if abs(x) > 10 else bilinear(values[0].T.reshape(1, 3, 4), x, 1.5).item()
+    assert found == pytest.approx(expected)
+
+
+@torch.no_grad()
+def test_places_that_are_no_numbers_give_no_numbers_and_read_nothing_else() -> None:
+    sizes = [(2, 3), (4, 5)]
+    attention, tokens, points = attention_and_inputs(sizes)
+    sound = attention(tokens, tokens, points, sizes)
+    queries = tokens.clone()
+    queries[1, 3] = float("nan")
+    broken = attention(queries, tokens, points, sizes)
+    assert broken[1, 3].isnan().all()
+    broken[1, 3] = sound[1, 3]
+    assert torch.allclose(broken, sound, atol=1e-5)
+
+
 def test_both_decoders_keep_the_pyramid_s_sizes() -> None:
     sizes = [(24, 31), (12, 16), (6, 8), (3, 4)]
     channels = (16, 24, 32, 40)
@@ -65,13 +116,16 @@ def test_both_decoders_keep_the_pyramid_s_sizes() -> None:
 
 
 @torch.no_grad()
-def test_chunks_of_tokens_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("eager_cpu", [True, False])
+def test_chunks_of_tokens_change_nothing(eager_cpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deformable_attention, "is_eager_cpu_inference", lambda _: eager_cpu)
     torch.manual_seed(0)
     config = PixelDecoderConfig("deformable", width=32, mask_width=32, num_layers=2, num_heads=4, ffn_width=64, num_groups=8)
     decoder = build_pixel_decoder(config, (8, 8, 8, 8)).eval()
     maps = tuple(torch.randn(2, 8, 48 // s, 64 // s) for s in (1, 2, 4, 8))
     whole = decoder(maps)
-    monkeypatch.setattr(pixel_decoder, "_CHUNK_TOKENS", 100)
+    monkeypatch.setattr(deformable_attention, "_CHUNK_TOKENS", 100)
+    monkeypatch.setattr(deformable_attention, "_BAG_CHUNK_TOKENS", 100)
     chunked = decoder(maps)
     assert torch.allclose(chunked.mask_features, whole.mask_features, atol=1e-5)
 

@@ -14,7 +14,7 @@ from vltseg_core.model import semantic_map
 from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.model.mask_decoder import MaskPrediction
 from vltseg_core.model.peak_memory import PeakMemory
-from vltseg_core.model.semantic_map import semantic_scores
+from vltseg_core.model.semantic_map import best_classes, semantic_best, semantic_scores
 from vltseg_core.model.vltseg import Vltseg
 
 
@@ -57,6 +57,35 @@ def test_bands_give_the_labels_of_the_whole_where_many_classes_compete() -> None
     shares = whole.flatten().bincount(minlength=19) / whole.numel()
     assert shares.min() > 0.002 and shares.max() < 0.2
     assert (banded == whole).float().mean() >= 0.999
+
+
+@pytest.mark.parametrize("with_classes", [True, False])
+def test_labels_without_all_scores_are_the_labels_of_all_scores(with_classes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(semantic_map, "_BAND_VALUES", 2 * 20 * 7 * 47)  # bands of seven rows
+    torch.manual_seed(0)
+    prediction = MaskPrediction(4 * torch.randn(2, 20, 24, 32), 3 * torch.randn(2, 20, 20) if with_classes else None)
+    found, expected = semantic_best(prediction, (61, 47)), best_classes(semantic_scores(prediction, (61, 47), whole_masks=True))
+    assert torch.allclose(found.scores, expected.scores, atol=1e-5) and torch.allclose(found.totals, expected.totals, atol=1e-4)
+    assert (found.labels == expected.labels).float().mean() > 0.999
+    assert len(expected.labels.unique()) > 10
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_mask_that_is_no_number_is_seen_in_the_best_score(value: float) -> None:
+    prediction = MaskPrediction(torch.randn(1, 5, 8, 8), torch.randn(1, 5, 4))
+    prediction.class_logits[0, 2, 1] = value
+    assert not semantic_best(prediction, (32, 32)).scores.sum().isfinite()
+
+
+def test_labels_without_all_scores_take_less_memory() -> None:
+    with torch.device("meta"), torch.no_grad():
+        prediction = MaskPrediction(torch.empty(1, 100, 270, 480), torch.empty(1, 100, 20))
+        peaks = []
+        for way in (semantic_scores, semantic_best):
+            with PeakMemory() as memory:
+                way(prediction, (1080, 1920))
+            peaks.append(memory.peak_bytes)
+    assert peaks[1] < 0.7 * peaks[0]
 
 
 def peak_bytes(prediction_of: Callable[[], MaskPrediction], whole_masks: bool) -> int:

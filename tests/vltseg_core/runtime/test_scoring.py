@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from vltseg_core.checkpoints import native, published
 from vltseg_core.errors import DeviceError
 from vltseg_core.model.mask_decoder import MaskPrediction
-from vltseg_core.model.semantic_map import semantic_scores
+from vltseg_core.model.semantic_map import best_classes, semantic_scores
 from vltseg_core.model.vltseg import Vltseg
 from vltseg_core.runtime import Segmenter
 from vltseg_core.runtime.labelling import labelled
@@ -55,6 +55,23 @@ def test_other_networks_masks_are_resized_to_the_image_at_once(network: Vltseg) 
     inputs = torch.randn(1, 3, 70, 98)
     expected = semantic_scores(ours(inputs).predictions[-1], SIZE)
     assert torch.allclose(ClassScores(_predict(ours), ours.config, None, False)(inputs, SIZE), expected, atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("window", [None, SlidingWindow(64)])
+@pytest.mark.parametrize("partial_patches", ["drop", "resize"])
+@pytest.mark.parametrize("size", [SIZE, (70, 98)])
+def test_the_best_are_those_of_the_scores(
+    network: Vltseg, window: SlidingWindow | None, partial_patches: str, size: tuple[int, int]
+) -> None:
+    encoder = dataclasses.replace(network.config.image_encoder, partial_patches=partial_patches)
+    scores_of = ClassScores(_predict(network), dataclasses.replace(network.config, image_encoder=encoder), window, False)
+    torch.manual_seed(0)
+    inputs = torch.randn(1, 3, 70, 98)
+    expected, found = best_classes(scores_of(inputs, size)), scores_of.best(inputs, size)
+    assert torch.allclose(found.scores, expected.scores, atol=1e-6)
+    assert (found.labels == expected.labels).float().mean() > 0.999
+    assert torch.allclose(found.totals, expected.totals, atol=1e-5)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
