@@ -22,7 +22,6 @@ def is_eager_cpu_inference(tensor: Tensor) -> bool:
         and not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and not torch.compiler.is_exporting()
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined]  # documented, but not in its list
     )
 
 
