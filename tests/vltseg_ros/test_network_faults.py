@@ -121,6 +121,7 @@ def test_a_fault_for_good_ends_a_node_that_started_itself(
 def test_a_managed_node_goes_through_error_processing_and_can_be_configured_again(start: Any, peer: Any) -> None:
     process = start("autostart:=false")
     camera = Camera(peer)
+    camera.find_services()
     assert camera.change_state(Transition.TRANSITION_CONFIGURE) and camera.change_state(Transition.TRANSITION_ACTIVATE)
     camera.find_node()
     camera.send(Command.HANG_FOR_GOOD)
