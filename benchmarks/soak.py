@@ -126,7 +126,7 @@ class Cameras:
                 self._latencies_s.append(latency_s)
 
     def _hear(self, array: DiagnosticArray) -> None:
-        self._soak.diagnostics = {pair.key: pair.value for status in array.status for pair in status.values}
+        self._soak.diagnostics = {pair.key: pair.value for pair in array.status[0].values}
 
     def take_latencies_s(self) -> list[float]:
         """Those since the last call."""

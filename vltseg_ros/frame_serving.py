@@ -74,7 +74,8 @@ class FrameServing:
         policy: RecoveryPolicy,
         load_timeout_s: float,
     ) -> None:
-        self._slots, self._statistics, self._parts = self._places(segmenter, cameras), statistics, parts
+        self._cameras, self._statistics, self._parts = cameras, statistics, parts
+        self._slots = self._places(segmenter)
         self._policy, self._load_timeout_s = policy, load_timeout_s
         self._lock = threading.RLock()
         self._remedy: tuple[Remedy, float] | None = None
@@ -177,7 +178,7 @@ class FrameServing:
                 self._trouble = None
                 self._parts.say(f"serving again, {self._last_recovery.took_s:.2f} s after: {fault.value}")
 
-    def _places(self, segmenter: Segmenter, cameras: Sequence[str]) -> FramePlaces:
+    def _places(self, segmenter: Segmenter) -> FramePlaces:
         """Where the device uploads beside the network, pictures are made and uploaded while those before are segmented.
 
         On a CPU that would only take the network's cores for frames that a newer one may yet replace.
@@ -187,11 +188,13 @@ class FrameServing:
             self._statistics.count_dropped()
 
         if segmenter.uploads_beside_the_network:
-            return FramesAhead(cameras, lambda frame: self._shift.picture(frame), on_drop)
-        return FrameSlots(cameras, on_drop)
+            return FramesAhead(self._cameras, lambda frame: self._shift.picture(frame), on_drop)
+        return FrameSlots(self._cameras, on_drop)
 
     def _look_after_worker(self) -> None:
-        shift, work = self._shift, self._shift.worker.work
+        shift, work, preparing_since_s = self._shift, self._shift.worker.work, self._slots.preparing_since_s
+        if not shift.is_over and shift.segmenter and preparing_since_s is not None:
+            self._look_after_upload(shift, shift.segmenter, time.monotonic() - preparing_since_s)
         if shift.is_over or work is None:
             return
         num_lost, busy_s = 0 if shift.is_checking else len(work.frames), time.monotonic() - work.since_s
@@ -204,6 +207,15 @@ class FrameServing:
             self._statistics.count_error(num_lost, Fault.HANG.value)
             what = f"{len(work.frames)} frames" if work.frames else "loading"
             self.handle(shift, Fault.HANG, f"{what} not done after {busy_s:.1f} s")
+
+    def _look_after_upload(self, shift: Shift, segmenter: Segmenter, busy_s: float) -> None:
+        """Leave a thread that hangs while it makes a picture to itself, as a worker; another makes those to come."""
+        if not 0 < self._parts.inference_timeout_s() < busy_s:
+            return
+        self._statistics.count_error(1, Fault.HANG.value)
+        self.handle(shift, Fault.HANG, f"an image's upload not done after {busy_s:.1f} s")
+        hanging, self._slots = self._slots, self._places(segmenter)
+        hanging.close()
 
     def _retire(self, shift: Shift) -> None:
         shift.end()

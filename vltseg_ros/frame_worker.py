@@ -38,6 +38,10 @@ class FramePlaces(Protocol):
     def close(self) -> None:
         """Wake whoever waits, for good."""
 
+    @property
+    def preparing_since_s(self) -> float | None:
+        """Since when a frame is being prepared, by the steady clock; None while none is."""
+
 
 class FrameWorker:
     """One thread: `prepare`, then `serve` for every batch until it is stopped or retired, and `dispose` if retired.

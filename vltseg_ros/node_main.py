@@ -14,13 +14,14 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 
-from vltseg_ros.frame_worker import THREAD_NAME
 from vltseg_ros.parent_process import end_with_parent
 
 if TYPE_CHECKING:
     from vltseg_ros.segmentation_node import SegmentationNode
 
 FAILED = 1
+_THREADS = "vltseg-"
+"""How the names of all threads begin that use the device."""
 
 
 def run_node(build: Callable[[], SegmentationNode], arguments: list[str] | None = None) -> int:
@@ -35,6 +36,10 @@ def run_node(build: Callable[[], SegmentationNode], arguments: list[str] | None 
         code = _run(build)
     except (KeyboardInterrupt, ExternalShutdownException):
         code = 0
+    except Exception:
+        if rclpy.ok():
+            raise
+        code = 0  # a signal took the context away in the middle of a callback
     finally:
         rclpy.try_shutdown()
     _leave_if_stuck(code)
@@ -64,7 +69,7 @@ def _run(build: Callable[[], SegmentationNode]) -> int:
 
 def _leave_if_stuck(code: int) -> None:
     """End at once where a thread hangs in the network: the interpreter's own end might wait for it, or crash on it."""
-    if any(thread.name == THREAD_NAME for thread in threading.enumerate()):
+    if any(thread.name.startswith(_THREADS) for thread in threading.enumerate()):
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -37,7 +37,11 @@ class Camera:
         self._sent: dict[int, int] = {}
         self.publisher = peer.node.create_publisher(Image, f"{prefix}/image", BEST_EFFORT)
         peer.node.create_subscription(Image, f"{prefix}/semantic/labels", self.masks.append, RELIABLE)
-        peer.node.create_subscription(DiagnosticArray, "/diagnostics", lambda a: self.statuses.extend(a.status), RELIABLE)
+        peer.node.create_subscription(DiagnosticArray, "/diagnostics", lambda a: self.statuses.append(a.status[0]), RELIABLE)
+
+    def find_services(self) -> None:
+        """Wait until the node's process has come so far."""
+        assert self.peer.spin_until(lambda: self.peer.node.count_publishers("/diagnostics"), 90), "the node did not start"
 
     def find_node(self, timeout_s: float = 30.0) -> None:
         """Wait until a mask comes back: images and masks have found their ways."""

@@ -74,6 +74,7 @@ class FaultySegmenter:
 
     classes = CITYSCAPES
     has_backend_to_build = False
+    uploads_beside_the_network = False
 
     def __init__(self, networks: FaultyNetworks, precision: str) -> None:
         self._networks, self._precision = networks, "fp16" if precision == "auto" else precision

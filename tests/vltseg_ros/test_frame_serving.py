@@ -232,6 +232,18 @@ def test_the_end_waits_for_the_frame_in_hand_and_hands_the_network_back() -> Non
     assert stage.serving.end(2.0) is stage.first and done.is_set() and stage.answers == [] and stage.first.is_open
 
 
+def test_an_upload_that_hangs_is_left_to_itself_with_the_thread_that_it_is_on(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = stage.serving._slots
+    monkeypatch.setattr(type(places), "preparing_since_s", property(lambda slots: 0.0 if slots is places else None))
+    stage.wait_for(lambda: stage.loaded)
+    assert "an image's upload not done after" in stage.said[0] and stage.serving._slots is not places
+    assert stage.answered_by() is stage.loaded[0]
+    stage.wait_for(lambda: not stage.first.is_open)
+    assert stage.statistics.counts.lost == {Fault.HANG.value: 1}
+
+
 def test_the_end_does_not_wait_for_what_is_being_loaded() -> None:
     stage, hold = Stage(), threading.Event()
     stage.before_loading = lambda: hold.wait(5)

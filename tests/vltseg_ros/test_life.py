@@ -93,6 +93,7 @@ def test_signals_end_the_node_and_the_next_one_starts_at_once(start: Any, peer: 
     for number, code in ((signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)):
         assert peer.spin_until(lambda: not peer.node.count_publishers("/diagnostics"))  # the one before is forgotten
         process = start("autostart:=false", checkpoint)
+        camera.find_services()
         STATES[state](camera)
         assert process.poll() is None
         since_s = time.monotonic()
@@ -108,7 +109,7 @@ def test_signals_end_the_node_and_the_next_one_starts_at_once(start: Any, peer: 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_while_autostart_loads_is_no_failure(start: Any, peer: Any, tmp_path: Path, number: signal.Signals) -> None:
     process = start("checkpoint:=slow:3.0")
-    assert peer.spin_until(lambda: peer.node.count_publishers("/diagnostics"), 30)
+    assert peer.spin_until(lambda: peer.node.count_publishers("/diagnostics"), 90)
     peer.spin_until(lambda: False, 0.5)
     process.send_signal(number)
     assert process.wait(20) == 0, (tmp_path / "log").read_text()

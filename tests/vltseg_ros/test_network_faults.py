@@ -65,18 +65,25 @@ TRANSIENT = (
 )
 
 
+def num_received(camera: Camera) -> int:
+    """How many frames the node says that it got."""
+    return int(values(camera.status(lambda s: "frames in" in values(s)))["frames in"])
+
+
 def test_faults_that_pass_cost_frames_and_nothing_else(
     start: Any, peer: Any, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     process = start()
     camera = Camera(peer)
-    camera.find_node(60)
     for command, num_frames, cause, num_lost, num_reloads in TRANSIENT:
+        camera.find_node(60)
+        num_in = num_received(camera)
         faulty = []
         for _ in range(num_frames):
             since_s = time.monotonic()
             faulty.append(camera.send(command))
-            peer.spin_until(lambda: False, 0.1)  # else the next frame would win
+            num_in += 1
+            assert peer.spin_until(lambda n=num_in: num_received(camera) >= n, 10), command  # else the next frame would win
         camera.recover()
         took_s = time.monotonic() - since_s
         shown = values(camera.status(lambda s: "network reloads" in values(s)))
@@ -121,6 +128,7 @@ def test_a_fault_for_good_ends_a_node_that_started_itself(
 def test_a_managed_node_goes_through_error_processing_and_can_be_configured_again(start: Any, peer: Any) -> None:
     process = start("autostart:=false")
     camera = Camera(peer)
+    camera.find_services()
     assert camera.change_state(Transition.TRANSITION_CONFIGURE) and camera.change_state(Transition.TRANSITION_ACTIVATE)
     camera.find_node()
     camera.send(Command.HANG_FOR_GOOD)
