@@ -32,6 +32,6 @@ def labelled_best(found: BestClasses, precision: str) -> list[Segmentation]:
         raise NonFiniteScoresError(f"the network's scores in precision {precision} are no finite numbers: {_ADVICE[precision]}")
     # Scores of learned queries need not sum to one; where they sum to less, little was found there at all.
     confidence = best / totals.clamp(min=1.0)
-    confidence_levels = (confidence * 255).round().to(torch.uint8).cpu().numpy()
-    train_ids = labels.to(torch.uint8).cpu().numpy()
-    return [Segmentation(*pair) for pair in zip(train_ids, confidence_levels, strict=True)]
+    confidence_levels = (confidence * 255).round().to(torch.uint8)
+    downloaded = torch.stack((labels.to(torch.uint8), confidence_levels)).cpu().numpy()  # [2, B, H, W], at once
+    return [Segmentation(*pair) for pair in zip(*downloaded, strict=True)]
