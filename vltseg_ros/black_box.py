@@ -35,7 +35,10 @@ _MESSAGE_OVERHEAD_BYTES = 1024
 
 @dataclass(frozen=True)
 class BlackBoxSettings:
-    """folder: where recordings go. num_frames: most frames in one. max_bytes: of one, and of memory. max_recordings: kept."""
+    """folder: where recordings go. num_frames: most frames in one. max_bytes: of one.
+
+    In memory there are twice as many bytes at most, while one is written and the next gathers. max_recordings: kept.
+    """
 
     folder: Path
     num_frames: int = 30
@@ -75,7 +78,7 @@ class BlackBox:
 
     def remember_frame(self, topic: str, message: Any) -> None:
         """Keep a camera's message, with `data`, as it is; the oldest go where there are too many, or too many bytes."""
-        kept = _Kept(topic, time.time_ns(), message, len(message.data) + _MESSAGE_OVERHEAD_BYTES)
+        kept = _Kept(topic, time.time_ns(), message, _size_of(message))
         with self._lock:
             self._frames.append(kept)
             self._frame_bytes += kept.num_bytes
@@ -183,6 +186,12 @@ def start_black_box(parameters: NodeParameters, say: Callable[[str], object]) ->
         folder, parameters.black_box_frames, parameters.black_box_mb * 10**6, parameters.black_box_recordings
     )
     return BlackBox(settings, say)
+
+
+def _size_of(message: Any) -> int:
+    """Bytes in memory, at most; a text has up to four a letter, and any number of letters."""
+    texts = (message.header.frame_id, getattr(message, "encoding", ""), getattr(message, "format", ""))
+    return len(message.data) + 4 * sum(map(len, texts)) + _MESSAGE_OVERHEAD_BYTES
 
 
 def _type_name(message: Any) -> str:

@@ -103,7 +103,7 @@ class FrameAnswering:
         """All that happens to a batch. Whatever fails costs these frames and nothing else."""
         try:
             if self._is_ready_for(len(waiting)):
-                self._answer([picture for item in waiting if (picture := self._fresh_picture(item)) is not None])
+                self._answer([picture for item in waiting if (picture := self._tried_picture(item)) is not None])
         except Exception as error:  # the node's edge: logged and counted, and the next frame is served
             self._count_lost(len(waiting), "error", error)
 
@@ -126,7 +126,7 @@ class FrameAnswering:
             with self._publishing:
                 if self._has_ended:
                     return
-                self._publish(picture, result)
+                self._try_to_publish(picture, result)
         self._statistics.add_latency("convert", sum(picture.convert_s for picture in pictures))
         self._statistics.add_latency("network", segmented - start)
         self._statistics.add_latency("publish", time.perf_counter() - segmented)
@@ -153,6 +153,12 @@ class FrameAnswering:
         self._watch.note_answer()
         return results
 
+    def _try_to_publish(self, picture: Picture, result: Segmentation) -> None:
+        try:
+            self._publish(picture, result)
+        except Exception as error:  # one camera's trouble is not the others'
+            self._count_lost(1, "error", error)
+
     def _publish(self, picture: Picture, result: Segmentation) -> None:
         header, settings = picture.frame.message.header, self._settings()
         self._outputs[picture.frame.camera].publish(
@@ -166,6 +172,13 @@ class FrameAnswering:
         age_s = self._age_s(header)
         if age_s >= 0:  # a clock that jumped back, or a camera's that runs ahead, tells no latency
             self._statistics.add_latency("stamp to mask", age_s)
+
+    def _tried_picture(self, waiting: Frame | Picture) -> Picture | None:
+        try:
+            return self._fresh_picture(waiting)
+        except Exception as error:  # one camera's trouble is not the others'
+            self._count_lost(1, "error", error)
+            return None
 
     def _fresh_picture(self, waiting: Frame | Picture) -> Picture | None:
         """The picture of what waits, or None (counted and said) where it is too old to be answered or cannot be right."""

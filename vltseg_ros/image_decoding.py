@@ -24,6 +24,9 @@ from vltseg_ros.rejected_image import RejectedImageError, check_size
 MAX_JPEG_SCANS = 100
 """Passes of a progressive JPEG; usual are ten."""
 
+MAX_JPEG_SCANNED_PIXELS = 1 << 30
+"""Pixels times further passes: sixteen passes over 8192x8192, which take seconds."""
+
 MAX_JPEG_PIXELS_A_BYTE = 512
 """A block of 64 pixels costs a bit at least."""
 
@@ -35,7 +38,19 @@ _BYTES_A_PIECE = 1024
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_START, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error, cv2.error)
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    AssertionError,
+    RuntimeError,
+    EOFError,
+    struct.error,
+    cv2.error,
+)
 """What damaged bytes lead Pillow and OpenCV to."""
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MARKERS_ALONE = frozenset((0x01, *range(0xD0, 0xD9)))
@@ -114,7 +129,8 @@ def _claim_of_png(encoded: bytes) -> _Claim:
 
 
 def _claim_of_jpeg(encoded: bytes) -> _Claim:
-    if encoded.count(bytes((0xFF, _START_OF_SCAN))) > MAX_JPEG_SCANS:
+    num_scans = encoded.count(bytes((0xFF, _START_OF_SCAN)))
+    if num_scans > MAX_JPEG_SCANS:
         raise _too_many(encoded, "scans")
     claims = []
     for num_segments, (marker, position) in enumerate(_jpeg_segments(encoded)):
@@ -125,7 +141,10 @@ def _claim_of_jpeg(encoded: bytes) -> _Claim:
             claims.append(_Claim(width, height, MAX_JPEG_PIXELS_A_BYTE))
     if not claims:
         raise _damaged(encoded, "it has no frame header")
-    return max(claims, key=lambda claim: claim.width * claim.height)
+    largest = max(claims, key=lambda claim: claim.width * claim.height)
+    if (num_scans - 1) * largest.width * largest.height > MAX_JPEG_SCANNED_PIXELS:  # one scan is bounded by the size
+        raise _too_many(encoded, "scans for its size")
+    return largest
 
 
 def _jpeg_segments(encoded: bytes) -> Iterator[tuple[int, int]]:

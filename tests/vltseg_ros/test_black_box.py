@@ -112,6 +112,16 @@ def test_bytes_are_bounded_whatever_the_frames_size(make: Callable[..., BlackBox
     assert sum(path.stat().st_size for path in recordings(tmp_path)[0].iterdir()) < 100_000
 
 
+def test_texts_count_as_much_as_pixels(make: Callable[..., BlackBox]) -> None:
+    box = make(num_frames=100, max_bytes=1_000_000)
+    message = image(0, 3)
+    message.header.frame_id = "f" * 300_000
+    box.remember_frame("/image", message)
+    assert len(box._frames) == 0
+    box.remember_frame("/image/compressed", CompressedImage(format="j" * 300_000, data=b"x"))
+    assert len(box._frames) == 0
+
+
 def test_recordings_are_bounded_and_the_oldest_go(
     make: Callable[..., BlackBox], tmp_path: Path, said: list[str], clock: Clock
 ) -> None:

@@ -98,6 +98,7 @@ def test_a_size_that_cannot_be_is_read_from_the_header(data: bytes) -> None:
         jpeg_that_claims(4000, 1000),
         png(8000, 8000, bytes(1000)),
         jpeg_of_scans(101),
+        jpeg_that_claims(8192, 8192) + b"\xff\xda" * 17 + bytes(1 << 17),
         png(2, 2, bytes(14), chunks=chunk(b"tEXt", b"k\x00v") * 5000),
         b"\xff\xd8" + b"\xff\xfe\x00\x04ab" * 5000 + encoded("JPEG")[2:],
         b"\xff\xd8" + b"\xff" * 1_000_000 + encoded("JPEG")[2:],
@@ -124,6 +125,14 @@ def test_a_chunk_that_unfolds_to_a_hundred_megabytes_is_refused(name: bytes) -> 
     tracemalloc.start()
     assert rejected(data).reason == "damaged" and tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()
+
+
+def test_a_palette_s_transparency_without_its_palette_is_damage() -> None:
+    data = bytes.fromhex(
+        "89504e470d0a1a0a0000000d49484452000000040000000408030000009e2f6e4c0000000174524e530040e6d866"
+        "0000000b49444154789c6360c00400001400017dfe1eee0000000049454e44ae426082"
+    )
+    assert rejected(data).reason == "damaged"
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG"])

@@ -23,6 +23,8 @@ from vltseg_core.model.vltseg import Vltseg
 MAX_NUMBER = 16384
 """Widths, counts and sizes of a network; the largest in use is 5120."""
 MAX_LAYERS = 100
+MAX_TABLES_BYTES = 64 * 2**20
+"""Of what a network computes for itself when it is built and no file holds, such as position tables; the largest has 5 MB."""
 _LAYER_COUNTS = ("num_layers", "num_blocks", "depth")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 _BUILDING_ERRORS = (
@@ -40,6 +42,8 @@ _BUILDING_ERRORS = (
 
 def check_config(config: VltsegConfig) -> None:
     """ConfigurationError for a configuration that could reach beyond the network, or be larger than any network."""
+    if not isinstance(config.name, str) or len(config.name) > 64 or not _PLAIN_NAME.fullmatch(config.name):
+        raise ConfigurationError("its name is no plain name of at most 64 letters")
     model = config.image_encoder.model
     if not isinstance(model, str) or not _PLAIN_NAME.fullmatch(model):
         raise ConfigurationError(f"image encoder {model!r} is no plain name of an architecture")
@@ -54,17 +58,25 @@ def check_config(config: VltsegConfig) -> None:
         raise ConfigurationError(f"std {config.std} holds a zero: nothing can be divided by it")
     for name, number in _numbers(dataclasses.asdict(config)):
         limit = MAX_LAYERS if name in _LAYER_COUNTS else MAX_NUMBER
-        if not math.isfinite(number) or abs(number) > limit:
-            raise ConfigurationError(f"{name} is {number}, over the limit of {limit}")
+        if abs(number) > limit or not math.isfinite(number):  # in this order: integers may be too large for a float
+            raise ConfigurationError(f"{name} is {str(number)[:40]}, over the limit of {limit}")
 
 
 def expected_shapes(config: VltsegConfig) -> dict[str, tuple[int, ...]]:
-    """The shapes of the network's tensors by name, without allocating them; ConfigurationError where it cannot be built."""
+    """The shapes of the network's tensors by name, without allocating them.
+
+    Raises ConfigurationError where it cannot be built, or would be far larger than its tensors.
+    """
     try:
         with torch.device("meta"):
-            return {name: tuple(tensor.shape) for name, tensor in Vltseg(config).state_dict().items()}
+            network = Vltseg(config)
     except _BUILDING_ERRORS as error:
         raise ConfigurationError(f"network '{config.name}' cannot be built: {error}") from error
+    state = network.state_dict()
+    tables_bytes = sum(b.numel() * b.element_size() for name, b in network.named_buffers() if name not in state)
+    if tables_bytes > MAX_TABLES_BYTES:
+        raise ConfigurationError(f"network '{config.name}' would make {tables_bytes / 1e6:.0f} MB of tables beside its weights")
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
 def _numbers(section: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, float]]:

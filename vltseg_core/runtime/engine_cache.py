@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable
@@ -49,7 +50,7 @@ class EngineIdentity:
     def folder_name(self) -> str:
         """For people, made unique by a digest of everything."""
         digest = hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
-        name = str(self.config.get("name", "network"))
+        name = re.sub(r"[^\w+-]", "_", str(self.config.get("name", "network")))[:64]
         return f"{name}_{self.batch}x{self.height}x{self.width}_{self.precision}_{digest[:16]}"
 
 
@@ -64,6 +65,8 @@ class EngineCache:
 
         Raises NoEngineError where there is none, or one that is stale or damaged, DeviceError where the folder is not safe.
         """
+        if self.folder.exists() or self.folder.is_symlink():
+            require_private(self.folder)  # before anything in it is read
         entry = self.folder / identity.folder_name
         if not entry.is_dir():
             raise NoEngineError(f"no engine in '{self.folder}' for this network and machine{self._nearest(identity)}")

@@ -54,6 +54,12 @@ def put(section: str, key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (put("", "std", [0, 1, 1]), "zero"),
         (put("", "mean", [1, 2]), "three numbers"),
         (put("", "mean", "abc"), "three numbers"),
+        (put("", "crop_size", 10**400), "over the limit"),
+        (put("", "name", "../../../escape"), "no plain name"),
+        (put("", "name", "/tmp/escape"), "no plain name"),
+        (put("", "name", "a\n[ERROR] forged"), "no plain name"),
+        (put("", "name", "n" * 300), "no plain name"),
+        (put("", "name", 3), "no plain name"),
     ],
 )
 def test_a_header_that_reaches_too_far_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str) -> None:
@@ -96,6 +102,18 @@ def test_a_large_network_is_not_allocated_for_a_small_file(tmp_path: Path, monke
     with pytest.raises(CheckpointError, match="does not fit network"):
         native.load(path)
     assert devices == ["meta"]
+
+
+def test_tables_that_no_file_holds_are_not_allocated_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Swin's relative positions grow with the fourth power of its window, and are no part of the state dict."""
+
+    def hide(config: dict[str, Any]) -> None:
+        overrides = {"img_size": 1024, "window_size": 32}
+        config["image_encoder"] |= {"model": "swin_tiny_patch4_window7_224", "overrides": overrides}
+
+    path = foreign_file(tmp_path / "foreign.safetensors", hide)
+    with pytest.raises(CheckpointError, match="MB of tables beside its weights"):
+        native.load(path)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "[]", "{}", "null", '"x"', '{"name": 1', "1" * 5000])

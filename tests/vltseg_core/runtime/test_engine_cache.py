@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,20 @@ def test_a_place_that_others_can_change_is_refused(folder: Path, place: str, mod
     entry = kept(folder).parent
     places = {".": folder, "..": folder.parent, "entry": entry}
     places.get(place, entry / place).chmod(mode)
+    with pytest.raises(DeviceError, match="others can change"):
+        EngineCache(folder).find(IDENTITY)
+
+
+@pytest.mark.parametrize("name", ["../../escape", "/tmp/escape", "a\nb", "n" * 300])
+def test_a_network_s_name_leads_nowhere_else(folder: Path, name: str) -> None:
+    identity = replace(IDENTITY, config={"name": name})
+    assert EngineCache(folder).keep(identity, {}, lambda path: path.write_bytes(b"engine") and None).parent.parent == folder
+
+
+def test_nothing_is_read_in_a_folder_that_others_can_change(folder: Path) -> None:
+    (folder / "entry").mkdir()
+    os.mkfifo(folder / "entry" / "engine.json")  # reading it would wait for ever
+    folder.chmod(0o777)
     with pytest.raises(DeviceError, match="others can change"):
         EngineCache(folder).find(IDENTITY)
 
