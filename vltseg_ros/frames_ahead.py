@@ -56,7 +56,7 @@ class FramesAhead(Generic[Prepared]):
         """Make this the camera's newest frame."""
         with self._changed:
             self._num_put[frame.camera] += 1
-            older = self._arrived.pop(frame.camera, None)
+            older = self._arrived.get(frame.camera)  # the newer one keeps its turn, else the last cameras never come to theirs
             self._arrived[frame.camera] = _Arrived(frame, self._num_put[frame.camera])
             self._changed.notify_all()
         if older is not None:

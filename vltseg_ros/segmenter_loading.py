@@ -15,8 +15,12 @@ SegmenterFactory = Callable[..., Segmenter]
 """Takes what `Segmenter.load` takes."""
 
 
-def load_segmenter(settings: NodeParameters, load: SegmenterFactory) -> tuple[Segmenter, float]:
+def load_segmenter(
+    settings: NodeParameters, load: SegmenterFactory, *, eager_reason: str = "asked for"
+) -> tuple[Segmenter, float]:
     """The segmenter, warmed up, and the seconds of a pass; its compiled backend is left to be built later.
+
+    eager_reason: see `BackendSettings`.
 
     Raises VltsegError with a sentence that says what to do.
     """
@@ -27,6 +31,7 @@ def load_segmenter(settings: NodeParameters, load: SegmenterFactory) -> tuple[Se
         engine_cache=Path(settings.engine_cache) if settings.engine_cache else None,
         allow_build=settings.allow_build,
         build_later=True,
+        eager_reason=eager_reason,
     )
     segmenter = load(
         settings.checkpoint,
@@ -45,4 +50,6 @@ def load_anew(settings: NodeParameters, load: SegmenterFactory, remedy: Remedy) 
     Raises what `load_segmenter` does.
     """
     precision = "fp32" if remedy.in_fp32 else settings.precision
-    return load_segmenter(dataclasses.replace(settings, backend="eager", precision=precision), load)[0]
+    reason = f"loaded anew after a fault: configure the node again for backend {settings.backend}"
+    eagerly = dataclasses.replace(settings, backend="eager", precision=precision)
+    return load_segmenter(eagerly, load, eager_reason=reason)[0]

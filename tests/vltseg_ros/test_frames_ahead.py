@@ -128,6 +128,40 @@ def test_cameras_take_turns_when_a_batch_cannot_hold_them_all(frames: FramesAhea
     assert taken == [0, 22, 4, 26]
 
 
+def test_cameras_that_are_faster_than_preparing_are_all_served() -> None:
+    served: list[str] = []
+    cameras = list("abcdef")
+
+    def prepare(frame: Frame) -> str:
+        time.sleep(0.01)
+        return frame.camera
+
+    ahead = FramesAhead(cameras, prepare, lambda frame: None)
+    end = threading.Event()
+
+    def flood() -> None:
+        while not end.wait(0.02):
+            for camera in cameras:
+                ahead.put(Frame(camera, 0))
+
+    def wake() -> None:
+        if not end.wait(20):
+            ahead.close()
+
+    threads = [threading.Thread(target=flood), threading.Thread(target=wake)]
+    for thread in threads:
+        thread.start()
+    try:
+        while set(served) != set(cameras) and (batch := ahead.take(6)):
+            served += batch
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
+        ahead.close()
+    assert set(served) == set(cameras)
+
+
 def test_closing_wakes_whoever_waits(frames: FramesAhead[int]) -> None:
     threading.Timer(0.1, frames.close).start()
     assert frames.take(8) == []

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from vltseg_core.errors import ConfigurationError, DeviceError
+from vltseg_core.runtime.child_build import ChildBuild
 from vltseg_core.runtime.compile_backend import build_compiled
 from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
 from vltseg_core.runtime.run_time_network import NetworkShape
@@ -28,7 +27,7 @@ class BackendSettings:
     backend: one of BACKENDS. batch_size: images that a compiled network takes at once. engine_cache: folder of TensorRT
     engines, by default in the package's cache. allow_build: whether an engine that is missing, stale or damaged is built.
     build_later: leave building and loading to `Segmenter.build_backend`; until then the eager network serves.
-    compiler: what makes the engines.
+    compiler: what makes the engines. eager_reason: why it is the eager network, where that is asked for.
     """
 
     backend: str = "auto"
@@ -37,6 +36,7 @@ class BackendSettings:
     allow_build: bool = True
     build_later: bool = False
     compiler: EngineCompiler = TorchTensorrt()
+    eager_reason: str = "asked for"
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
@@ -55,10 +55,11 @@ class BackendBuild:
 
     def __init__(self, settings: BackendSettings, runner: NetworkRunner, request: EngineRequest | None, source: str) -> None:
         self._settings, self._runner, self._request, self._source = settings, runner, request, source
+        self._child = ChildBuild()
         device = next(runner.network.parameters()).device
         self._candidates = _candidates(settings.backend, device)
         if settings.backend == "eager":
-            runner.serve_with(ReadyBackend("eager", "asked for"))
+            runner.serve_with(ReadyBackend("eager", settings.eager_reason))
         elif not self._candidates:
             runner.serve_with(ReadyBackend("eager", "on a CPU compiling costs minutes: ask for backend compile by name"))
         elif request is None:
@@ -87,10 +88,11 @@ class BackendBuild:
         for name in candidates:
             try:
                 ready = self._made(name, progress or _ignore, in_process=in_process)
-            except DeviceError as error:
+            except Exception as raised:  # compilers and their libraries raise whatever they like; none of it is hidden
+                error = raised if isinstance(raised, DeviceError) else DeviceError(f"{type(raised).__name__}: {raised}")
                 if self._settings.backend != "auto":
                     self._runner.serve_with(ReadyBackend("eager", f"{name} failed: {error}"))
-                    raise
+                    raise error from raised
                 _log.warning("backend %s does not work: %s", name, error)
                 failures.append(f"{name}: {error}")
                 continue
@@ -99,6 +101,10 @@ class BackendBuild:
             return
         if candidates:
             self._runner.serve_with(ReadyBackend("eager", "; ".join(["no other works", *failures])))
+
+    def cancel(self) -> None:
+        """End a build in a process of its own, if there is one; `run` then raises or goes on to the next."""
+        self._child.cancel()
 
     def _made(self, name: str, progress: Progress, *, in_process: bool) -> ReadyBackend:
         request, settings = self._request, self._settings
@@ -111,7 +117,7 @@ class BackendBuild:
             settings.compiler,
             allow_build=settings.allow_build,
             progress=progress,
-            build=None if in_process else lambda: _build_in_child(request, self._source, progress),
+            build=None if in_process else lambda: self._child.run(request, self._source, progress),
         )
 
 
@@ -129,21 +135,6 @@ def _candidates(backend: str, device: torch.device) -> tuple[str, ...]:
     if backend == "auto":
         return ("tensorrt", "compile") if device.type == "cuda" else ()
     return () if backend == "eager" else (backend,)
-
-
-def _build_in_child(request: EngineRequest, source: str, progress: Progress) -> None:
-    """Build an engine by `vltseg build-engine`; DeviceError with its last words where it fails."""
-    batch, height, width = request.shape
-    command = [sys.executable, "-m", "vltseg_core.runtime.build_engine", source, str(request.device), request.precision]
-    command += [str(batch), str(height), str(width), str(request.cache.folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        progress(line.strip())
-    _, said = process.communicate()
-    if process.returncode != 0:
-        last = said.strip().splitlines()[-1] if said.strip() else f"exit code {process.returncode}"
-        raise DeviceError(f"the TensorRT engine could not be built: {last}")
 
 
 def _ignore(step: str) -> None:

@@ -21,20 +21,24 @@ from vltseg_core.runtime.tensorrt_backend import (
     EngineRequest,
     Progress,
     TorchTensorrt,
+    WeightsFile,
     build_engine,
     load_engine,
 )
 from vltseg_core.runtime.weights_path import weights_path
 
 
-def run_time_network(checkpoint: str | Path, *, device: str = "cpu", precision: str = "auto") -> tuple[RunTimeNetwork, Path, str]:
+def run_time_network(
+    checkpoint: str | Path, *, device: str = "cpu", precision: str = "auto"
+) -> tuple[RunTimeNetwork, WeightsFile, str]:
     """A checkpoint as it runs on a vehicle, its weights file, and the precision."""
     chosen = devices.resolve_device(device)
     chosen_precision = devices.resolve_precision(precision, chosen)
     path = weights_path(checkpoint)
+    weights = WeightsFile.about_to_be_read(path)
     network = native.load(path).network.eval()
     fold_for_inference(network)
-    return RunTimeNetwork(network.to(chosen, devices.DTYPES[chosen_precision])).eval(), path, chosen_precision
+    return RunTimeNetwork(network.to(chosen, devices.DTYPES[chosen_precision])).eval(), weights, chosen_precision
 
 
 def engine_shape(checkpoint: str | Path, batch: int, image_size: tuple[int, int], window_px: int | None) -> NetworkShape:
@@ -58,8 +62,8 @@ def build_ahead(
 ) -> Path:
     """The engine file for that network, size and machine, built unless it is there; DeviceError where that fails."""
     compiler = compiler or TorchTensorrt()
-    network, path, chosen_precision = run_time_network(checkpoint, device=device, precision=precision)
-    request = EngineRequest(network, path, network.network.config.to_dict(), chosen_precision, shape, cache)
+    network, weights, chosen_precision = run_time_network(checkpoint, device=device, precision=precision)
+    request = EngineRequest(network, weights, network.network.config.to_dict(), chosen_precision, shape, cache)
     if unusable := compiler.unusable(request.device):
         raise DeviceError(f"no engine can be built here: {unusable}")
     if not force:

@@ -77,6 +77,8 @@ class EngineCache:
             expected, kept = record["sha256"], record["identity"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise NoEngineError(f"the engine in '{entry}' is damaged: its record cannot be read ({error})") from error
+        if not isinstance(kept, dict):
+            raise NoEngineError(f"the engine in '{entry}' is damaged: its record names no identity")
         if kept != identity.to_dict():
             raise NoEngineError(f"the engine in '{entry}' is another's: {_differences(kept, identity.to_dict())} differ")
         engine = entry / ENGINE_FILE
@@ -147,6 +149,10 @@ def file_digest(path: Path) -> str:
 
 
 def _differences(kept: dict[str, Any], wanted: dict[str, Any]) -> str:
-    flat = [{**values, **values.get("versions", {})} for values in (kept, wanted)]
+    flat = [{**values, **_mapping(values.get("versions"))} for values in (kept, wanted)]
     keys = sorted((set(flat[0]) | set(flat[1])) - {"versions"})
     return ", ".join(key for key in keys if flat[0].get(key) != flat[1].get(key))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -35,8 +35,9 @@ def gather_sample(
             column, row = left + right, top + below
             inside = (column >= 0) & (column <= width - 1) & (row >= 0) & (row <= height - 1)
             share = (1 - (x - column).abs()) * (1 - (y - row).abs())
-            share = torch.where(inside, share, torch.zeros_like(share)).to(feature_map.dtype)
+            share = torch.where(inside | (share != share), share, torch.zeros_like(share)).to(feature_map.dtype)  # NaN stays
             index = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).to(torch.int64)
+            index = index.clamp(0, height * width - 1)  # of a place that is no number, too
             corner = torch.gather(flat_map, 2, index.expand(batch, channels, rows * columns)) * share
             sampled = corner if sampled is None else sampled + corner
     assert sampled is not None  # there are corners

@@ -75,5 +75,10 @@ class NetworkRunner:
 
 
 def _filled_up(images: Tensor, batch: int) -> Tensor:
-    missing = batch - len(images)
-    return images if missing == 0 else torch.cat((images, images[-1:].expand(missing, -1, -1, -1)))
+    """As many images as were compiled for, lying in memory as those did: for other strides torch.compile compiles again."""
+    filled = torch.empty((batch, *images.shape[1:]), dtype=images.dtype, device=images.device, memory_format=torch.channels_last)
+    if images.shape == filled.shape and images.stride() == filled.stride():
+        return images
+    filled[: len(images)] = images
+    filled[len(images) :] = images[-1:]
+    return filled

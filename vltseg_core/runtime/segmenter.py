@@ -32,7 +32,7 @@ from vltseg_core.runtime.run_time_network import RunTimeNetwork
 from vltseg_core.runtime.scoring import ClassScores
 from vltseg_core.runtime.segmentation import Segmentation, SegmenterDescription
 from vltseg_core.runtime.sliding_window import SlidingWindow
-from vltseg_core.runtime.tensorrt_backend import EngineRequest, Progress
+from vltseg_core.runtime.tensorrt_backend import EngineRequest, Progress, WeightsFile
 from vltseg_core.runtime.weights_path import weights_path
 
 DEFAULT_IMAGE_SIZE = (360, 640)
@@ -109,6 +109,7 @@ class Segmenter:
         chosen_device = devices.resolve_device(device)
         chosen_precision = devices.resolve_precision(precision, chosen_device)
         path = weights_path(checkpoint_or_preset)
+        weights = WeightsFile.about_to_be_read(path)
         checkpoint = native.load(path)
         segmenter = cls(
             checkpoint,
@@ -120,16 +121,16 @@ class Segmenter:
             whole_masks=whole_masks,
             augmentation=augmentation,
         )
-        segmenter._prepare_backend(settings, path)
+        segmenter._prepare_backend(settings, weights)
         return segmenter
 
-    def _prepare_backend(self, settings: BackendSettings, path: Path) -> None:
+    def _prepare_backend(self, settings: BackendSettings, weights: WeightsFile) -> None:
         assert self._runner is not None
         shape = network_shape(self._input_size, self._window.size_px if self._window else 0, settings.batch_size)
         request = shape and EngineRequest(
-            self._runner.network, path, self._config.to_dict(), self._precision, shape, EngineCache(settings.engine_cache)
+            self._runner.network, weights, self._config.to_dict(), self._precision, shape, EngineCache(settings.engine_cache)
         )
-        self._backend_build = BackendBuild(settings, self._runner, request or None, str(path))
+        self._backend_build = BackendBuild(settings, self._runner, request or None, str(weights.path))
         if not settings.build_later:
             self._backend_build.run()
 
@@ -284,6 +285,8 @@ class Segmenter:
 
     def close(self) -> None:
         """Free the device's memory. Safe to call twice."""
+        if self._backend_build is not None:
+            self._backend_build.cancel()
         self._network = self._runner = self._backend_build = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()

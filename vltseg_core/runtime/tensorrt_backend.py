@@ -114,6 +114,34 @@ def compile_settings(precision: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class WeightsFile:
+    """A weights file as it was when its reading began. mark: what tells another file under that name."""
+
+    path: Path
+    mark: tuple[int, int, int]
+
+    @classmethod
+    def about_to_be_read(cls, path: Path) -> WeightsFile:
+        """To be called before the file is opened."""
+        return cls(path, _mark(path))
+
+    def digest(self) -> str:
+        """SHA-256 of what was read; DeviceError where the file is another one now."""
+        digest = file_digest(self.path)
+        if _mark(self.path) != self.mark:
+            raise DeviceError(f"weights file '{self.path}' is not the one that was loaded any more: load it anew")
+        return digest
+
+
+def _mark(path: Path) -> tuple[int, int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0, 0)  # who reads it says why that fails
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@dataclass(frozen=True)
 class EngineRequest:
     """Which engine: for which network, of which weights file, in which precision, for which images, kept where.
 
@@ -121,7 +149,7 @@ class EngineRequest:
     """
 
     network: RunTimeNetwork
-    weights: Path
+    weights: WeightsFile
     config: dict[str, Any]
     precision: str
     shape: NetworkShape
@@ -137,7 +165,7 @@ class EngineRequest:
         """Everything that the engine depends on."""
         versions = {"vltseg": vltseg_core.__version__, "torch": torch.__version__, **compiler.versions(self.device)}
         settings = {**compile_settings(self.precision), "gather_sampling": self.gather_sampling}
-        return EngineIdentity(file_digest(self.weights), self.config, *self.shape, self.precision, settings, versions)
+        return EngineIdentity(self.weights.digest(), self.config, *self.shape, self.precision, settings, versions)
 
 
 def load_engine(request: EngineRequest, compiler: EngineCompiler) -> ReadyBackend:

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from vltseg_core.errors import ConfigurationError, DeviceError
 from vltseg_core.runtime import BackendSettings, Segmenter, backends
 from vltseg_core.runtime.agreement import agreement, require_agreement
 from vltseg_core.runtime.build_engine import build_ahead
+from vltseg_core.runtime.child_build import ChildBuild
 from vltseg_core.runtime.compile_backend import build_compiled
 from vltseg_core.runtime.engine_cache import EngineCache
 from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
@@ -97,6 +101,65 @@ def test_the_parts_that_torch_tensorrt_leaves_to_pytorch_are_found() -> None:
     module = torch.nn.ModuleDict({"_run_on_acc_0": taken, "_run_on_gpu_1": left})
     (operator,) = TorchTensorrt().left_out(module)
     assert "sigmoid" in operator
+
+
+def test_an_engine_is_not_built_for_weights_that_were_replaced_meanwhile(weights: Path, tmp_path: Path) -> None:
+    mine, compiler = Path(shutil.copy(weights, tmp_path / "mine.safetensors")), StandInCompiler()
+    segmenter = load(mine, settings(tmp_path / "e", compiler, build_later=True))
+    save_weights(small_config(), tmp_path / "other.safetensors").replace(mine)
+    with pytest.raises(DeviceError, match="not the one that was loaded"):
+        segmenter.build_backend()
+    assert not compiler.compiled and segmenter.describe().backend == "eager"
+
+
+def test_a_build_that_says_much_comes_to_its_end_and_can_be_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' 'x' >&2\necho >&2\necho last words >&2\nexit 3\n")
+    script.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(script))
+    request: Any = SimpleNamespace(shape=SHAPE, device="cuda:0", precision="fp16", cache=EngineCache(tmp_path))
+    with pytest.raises(DeviceError, match="could not be built: last words"):
+        ChildBuild().run(request, "tiny", lambda step: None)
+    script.write_text("#!/bin/sh\nexec sleep 60\n")
+    child = ChildBuild()
+    threading.Timer(0.3, child.cancel).start()
+    start = time.monotonic()
+    with pytest.raises(DeviceError, match="cancelled"):
+        child.run(request, "tiny", lambda step: None)
+    assert time.monotonic() - start < 20
+    with pytest.raises(DeviceError, match="cancelled"):
+        child.run(request, "tiny", lambda step: None)
+
+
+def test_auto_goes_on_whatever_a_compiler_raises(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*arguments: Any, **keywords: Any) -> Any:
+        raise torch.OutOfMemoryError("no memory to check it")
+
+    monkeypatch.setattr(backends, "build_compiled", no_memory)
+    monkeypatch.setattr(backends, "_candidates", lambda backend, device: ("compile",))
+    description = load(weights, "auto").describe()
+    assert description.backend == "eager" and "no memory to check it" in description.backend_reason
+    with pytest.raises(DeviceError, match="OutOfMemoryError: no memory"):
+        load(weights, "compile")
+
+
+def test_what_is_compiled_gets_images_that_lie_as_its_example_did() -> None:
+    network = run_time_network(small_config())
+    seen: list[tuple[int, ...]] = []
+
+    def compiled(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        seen.append(images.stride())
+        return network(images)
+
+    runner = NetworkRunner(network, ReadyBackend("compile", "", compiled, NetworkShape(1, 64, 96)))
+    large = torch.rand(1, 3, 100, 200)
+    crops = [large[:, :, 3:67, x : x + 96] for x in (0, 5)] + [
+        large.contiguous(memory_format=torch.channels_last)[:, :, :64, :96]
+    ]
+    with torch.inference_mode():
+        for crop in crops:
+            assert torch.allclose(runner(crop).mask_logits, network(crop)[0], atol=1e-4)
+    assert set(seen) == {torch.empty(1, 3, 64, 96).to(memory_format=torch.channels_last).stride()}
 
 
 def cut_short(folder: Path) -> None:

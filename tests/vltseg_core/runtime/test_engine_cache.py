@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,16 @@ def test_an_engine_that_is_not_as_it_was_written_is_refused(folder: Path) -> Non
     engine.write_bytes(b"Engine")
     with pytest.raises(NoEngineError, match="not the one that was written"):
         EngineCache(folder).find(IDENTITY)
+
+
+@pytest.mark.parametrize("identity", [None, [1], "abc", {"versions": None}])
+def test_an_identity_that_is_none_is_damage_and_hides_no_other_engine(folder: Path, identity: object) -> None:
+    record = folder / kept(folder).parent.name / "engine.json"
+    record.write_text(json.dumps({"sha256": "0", "identity": identity}))
+    with pytest.raises(NoEngineError):
+        EngineCache(folder).find(IDENTITY)
+    with pytest.raises(NoEngineError, match="no engine in"):
+        EngineCache(folder).find(replace(IDENTITY, batch=2))
 
 
 @pytest.mark.parametrize("record", ["", "[]", "{}", '{"sha256": 1}', "[" * 10_000])

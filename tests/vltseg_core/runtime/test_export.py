@@ -52,3 +52,9 @@ def test_sampling_by_index_is_grid_sample() -> None:
     grid = torch.rand(2, 9, 4, 2, generator=torch.Generator().manual_seed(1)) * 3 - 1.5  # some of it outside
     expected = F.grid_sample(feature_map, grid, align_corners=False)
     torch.testing.assert_close(gather_sample(feature_map, grid), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_place_that_is_no_number_is_sampled_as_no_number() -> None:
+    grid = torch.tensor([[[[float("nan"), 0.0], [0.0, 0.0]]]])
+    sampled = gather_sample(torch.rand(1, 2, 3, 4), grid)
+    assert bool(sampled[..., 0].isnan().all()) and bool(sampled[..., 1].isfinite().all())

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An engine built in a process of its own, so that serving goes on undisturbed meanwhile."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+
+from vltseg_core.errors import DeviceError
+from vltseg_core.runtime.tensorrt_backend import EngineRequest, Progress
+
+
+class ChildBuild:
+    """One build by `vltseg_core.runtime.build_engine`; `cancel` may come from another thread, before it or while it runs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._is_cancelled = False
+
+    def run(self, request: EngineRequest, source: str, progress: Progress) -> None:
+        """Build the engine of a checkpoint, named as on the command line; DeviceError with the last words where it fails."""
+        batch, height, width = request.shape
+        command = [sys.executable, "-m", "vltseg_core.runtime.build_engine", source, str(request.device), request.precision]
+        command += [str(batch), str(height), str(width), str(request.cache.folder)]
+        with tempfile.TemporaryFile("w+", errors="replace") as said:  # a pipe that nobody reads would block it
+            with self._lock:
+                if self._is_cancelled:
+                    raise DeviceError("the build was cancelled")
+                self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, errors="replace")
+            assert self._process.stdout is not None
+            for line in self._process.stdout:
+                progress(line.strip())
+            code = self._process.wait()
+            said.seek(0)
+            words = said.read().strip()
+        if self._is_cancelled:
+            raise DeviceError("the build was cancelled")
+        if code != 0:
+            raise DeviceError(
+                f"the TensorRT engine could not be built: {words.splitlines()[-1] if words else f'exit code {code}'}"
+            )
+
+    def cancel(self) -> None:
+        """End the process, if there is one, and start none."""
+        with self._lock:
+            self._is_cancelled = True
+            if self._process is not None:
+                self._process.terminate()
