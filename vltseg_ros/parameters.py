@@ -72,7 +72,7 @@ class NodeParameters:
     )
     black_box_path: str = _parameter("", "Folder for recordings (mcap) of the last frames before an error. Empty: none.")
     black_box_frames: int = _parameter(30, "Most frames in a recording, all cameras together.", low=1, high=10000)
-    black_box_mb: int = _parameter(256, "Most megabytes of a recording, and of memory for it.", low=1, high=16384)
+    black_box_mb: int = _parameter(256, "Most megabytes of a recording; memory for it is up to twice as much.", low=1, high=16384)
     black_box_recordings: int = _parameter(10, "Recordings that are kept; the oldest go.", low=1, high=1000)
     inference_timeout_s: float = _parameter(
         30.0,
