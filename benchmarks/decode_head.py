@@ -41,7 +41,7 @@ class Reference:
     """transformers' pixel decoder and transformer module with a class head; the semantic map of their image processor.
 
     That one resizes masks to 384x384 first whatever the image; here they are resized to the image, as ours are. The class
-    head is fitted so that on these maps the queries vote for the classes in turn.
+    head is fitted so that on these maps the queries vote for the classes in turn, each with a strength of its own.
     """
 
     def __init__(self, maps: Sequence[Tensor], num_queries: int, image_px: int) -> None:
@@ -53,7 +53,8 @@ class Reference:
         self.class_head = nn.Linear(config.hidden_dim, NUM_CLASSES + 1, bias=False)
         self._image_px = image_px
         queries = self._decoded(self.pixel_decoder(maps)).intermediate_hidden_states[-1][:, 0]  # [Q, C]
-        votes = 8.0 * F.one_hot(torch.arange(num_queries) % NUM_CLASSES, NUM_CLASSES + 1)
+        strength = 5 + torch.rand(num_queries, 1)  # equal votes would tie wherever the same masks are on
+        votes = strength * F.one_hot(torch.arange(num_queries) % NUM_CLASSES, NUM_CLASSES + 1)
         fitted = torch.linalg.lstsq(queries.double(), votes.double()).solution
         self.class_head.weight.copy_(fitted.T)
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vltseg_core.model.feature_pyramid import FeaturePyramid
+from vltseg_core.model.linear import Linear
 from vltseg_core.model.pixel_decoder import DeformablePixelDecoder
 from vltseg_core.model.vltseg import Vltseg
 
@@ -17,7 +18,8 @@ def fold_for_inference(network: Vltseg) -> None:
     """Change a network in evaluation mode, in place; its state dict is another one afterwards.
 
     The pyramid's last transposed convolutions take in the 1x1 convolutions of the pixel decoder that follow them, so that
-    maps of the encoder's width never exist at strides 4 and 8; batch norms go into the convolution before them.
+    maps of the encoder's width never exist at strides 4 and 8; batch norms go into the convolution before them. The towers'
+    linear maps become `Linear`, which keeps their weights and names.
     """
     assert not network.training  # batch statistics would be lost
     pyramid, decoder = network.feature_pyramid, network.pixel_decoder
@@ -29,6 +31,9 @@ def fold_for_inference(network: Vltseg) -> None:
     for module in list(network.modules()):
         if isinstance(module, nn.Sequential):
             _fold_batch_norms(module)
+        for name, child in module.named_children():
+            if type(child) is nn.Linear:
+                setattr(module, name, _as_own_linear(child))
 
 
 def _with_pointwise(doubling: nn.Module, pointwise: nn.Module) -> nn.ConvTranspose2d:
@@ -50,3 +55,9 @@ def _fold_batch_norms(layers: nn.Sequential) -> None:
         if isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) and type(norm) is nn.BatchNorm2d:
             layers[index] = fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.ConvTranspose2d))
             layers[index + 1] = nn.Identity()
+
+
+def _as_own_linear(layer: nn.Linear) -> Linear:
+    own = Linear(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
+    own.weight, own.bias = layer.weight, layer.bias
+    return own.eval()

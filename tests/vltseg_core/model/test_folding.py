@@ -13,6 +13,7 @@ from torch import nn
 
 from vltseg_core.checkpoints import native, published
 from vltseg_core.model.folding import fold_for_inference
+from vltseg_core.model.linear import Linear
 from vltseg_core.model.peak_memory import PeakMemory
 from vltseg_core.model.vltseg import Vltseg
 from vltseg_core.runtime.weights_path import WEIGHTS_FOLDER
@@ -53,3 +54,13 @@ def test_no_wide_map_is_left_at_the_fine_strides() -> None:
             network.feature_pyramid(tuple(torch.empty(1, 64, 64, 64, device="meta") for _ in range(4)))
         peaks.append(memory.peak_bytes)
     assert peaks[1] < 0.8 * peaks[0]
+
+
+@pytest.mark.parametrize("build", [mini, tiny])
+def test_every_linear_map_becomes_the_fast_one_with_the_same_weights(build: Callable[[], Vltseg]) -> None:
+    network = build()
+    before = {name: layer.weight for name, layer in network.named_modules() if isinstance(layer, nn.Linear)}
+    fold_for_inference(network)
+    after = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Linear)}
+    assert before.keys() == after.keys()
+    assert all(type(layer) is Linear and layer.weight is before[name] for name, layer in after.items())
