@@ -19,6 +19,7 @@ from vltseg_ros.frame_answering import FrameAnswering, NetworkWatch
 from vltseg_ros.frame_slot import Frame, FrameSlots
 from vltseg_ros.frame_worker import FramePlaces, FrameWorker
 from vltseg_ros.frames_ahead import FramesAhead
+from vltseg_ros.network_clock import NetworkClock
 from vltseg_ros.recovery import Action, Fault, RecoveryPolicy, Remedy
 from vltseg_ros.serving_shift import Shift
 
@@ -30,7 +31,8 @@ class ServingParts:
     """What serving needs of the node around it.
 
     answering: what answers frames with a segmenter. load_anew: a segmenter ready to serve, as a remedy wants it; called on
-    a worker's thread, raises what loading raises. inference_timeout_s: how long a batch may take, 0 for ever.
+    a worker's thread, raises what loading raises. inference_timeout_s: how long a batch may take inside
+    the network, 0 for ever.
     say: log a warning; from any thread.
     """
 
@@ -184,6 +186,8 @@ class FrameServing:
         On a CPU that would only take the network's cores for frames that a newer one may yet replace.
         """
 
+        self.upload_clock = NetworkClock()  # one that hangs keeps its own
+
         def on_drop(frame: Frame) -> None:
             self._statistics.count_dropped()
 
@@ -192,12 +196,14 @@ class FrameServing:
         return FrameSlots(self._cameras, on_drop)
 
     def _look_after_worker(self) -> None:
-        shift, work, preparing_since_s = self._shift, self._shift.worker.work, self._slots.preparing_since_s
-        if not shift.is_over and shift.segmenter and preparing_since_s is not None:
-            self._look_after_upload(shift, shift.segmenter, time.monotonic() - preparing_since_s)
+        """Only time inside the network counts as a hang of it: a picture that takes long to decode is not its fault."""
+        shift, work = self._shift, self._shift.worker.work
+        if not shift.is_over and shift.segmenter:
+            self._look_after_upload(shift, shift.segmenter, self.upload_clock.busy_s)
         if shift.is_over or work is None:
             return
-        num_lost, busy_s = 0 if shift.is_checking else len(work.frames), time.monotonic() - work.since_s
+        num_lost = 0 if shift.is_checking else len(work.frames)
+        busy_s = shift.network_clock.busy_s if work.frames else time.monotonic() - work.since_s
         timeout_s = self._parts.inference_timeout_s() if work.frames else self._load_timeout_s
         if shift.worker.has_died:
             self._statistics.count_error(num_lost, Fault.WORKER_DIED.value)
@@ -209,7 +215,7 @@ class FrameServing:
             self.handle(shift, Fault.HANG, f"{what} not done after {busy_s:.1f} s")
 
     def _look_after_upload(self, shift: Shift, segmenter: Segmenter, busy_s: float) -> None:
-        """Leave a thread that hangs while it makes a picture to itself, as a worker; another makes those to come."""
+        """Leave a thread that hangs while it uploads a picture to itself, as a worker; another makes those to come."""
         if not 0 < self._parts.inference_timeout_s() < busy_s:
             return
         self._statistics.count_error(1, Fault.HANG.value)

@@ -65,11 +65,6 @@ class FrameSlots:
         with self._changed:
             self._changed.notify_all()
 
-    @property
-    def preparing_since_s(self) -> float | None:
-        """Nothing is prepared here."""
-        return None
-
     def close(self) -> None:
         """Wake whoever waits, for good."""
         with self._changed:

@@ -14,7 +14,7 @@ THREAD_NAME = "vltseg-frames"
 
 
 class Work(NamedTuple):
-    """What a worker is at. since_s: by the steady clock. frames: those in hand; none while it prepares."""
+    """What a worker is at, the network or not. since_s: by the steady clock. frames: those in hand; none while it prepares."""
 
     since_s: float
     frames: Sequence[Any]
@@ -37,10 +37,6 @@ class FramePlaces(Protocol):
 
     def close(self) -> None:
         """Wake whoever waits, for good."""
-
-    @property
-    def preparing_since_s(self) -> float | None:
-        """Since when a frame is being prepared, by the steady clock; None while none is."""
 
 
 class FrameWorker:

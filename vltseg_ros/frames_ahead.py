@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
@@ -48,7 +47,6 @@ class FramesAhead(Generic[Prepared]):
         self._ready: dict[str, _Ready[Prepared]] = {}
         self._changed = threading.Condition()
         self._closed = False
-        self._preparing_since_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="vltseg-frames-ahead", daemon=True)
         self._thread.start()
 
@@ -95,11 +93,6 @@ class FramesAhead(Generic[Prepared]):
         with self._changed:
             self._changed.notify_all()
 
-    @property
-    def preparing_since_s(self) -> float | None:
-        """Since when a frame is being prepared, by the steady clock; None while none is."""
-        return self._preparing_since_s
-
     def close(self) -> None:
         """Wake whoever waits, for good."""
         with self._changed:
@@ -112,9 +105,7 @@ class FramesAhead(Generic[Prepared]):
 
     def _run(self) -> None:
         while (arrived := self._next()) is not None:
-            self._preparing_since_s = time.monotonic()
             prepared = self._prepare(arrived.frame)
-            self._preparing_since_s = None
             with self._changed:
                 camera, older = arrived.frame.camera, None
                 self._num_tried[camera] = arrived.number
