@@ -65,6 +65,16 @@ class FrameSlots:
         with self._changed:
             self._changed.notify_all()
 
+    @property
+    def has_died(self) -> bool:
+        """There is no thread that could."""
+        return False
+
+    @property
+    def num_in_hand(self) -> int:
+        """Nor one that could be at a frame."""
+        return 0
+
     def close(self) -> None:
         """Wake whoever waits, for good."""
         with self._changed:

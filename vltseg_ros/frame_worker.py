@@ -38,6 +38,14 @@ class FramePlaces(Protocol):
     def close(self) -> None:
         """Wake whoever waits, for good."""
 
+    @property
+    def has_died(self) -> bool:
+        """Whether a thread that gives what is taken ended although nothing told it to."""
+
+    @property
+    def num_in_hand(self) -> int:
+        """How many frames that thread is at, or was when it died."""
+
 
 class FrameWorker:
     """One thread: `prepare`, then `serve` for every batch until it is stopped or retired, and `dispose` if retired.

@@ -45,12 +45,12 @@ class Shift:
             self._answering.end()
 
     def prepare(self) -> bool:
-        """Load what is to serve, once the worker before has freed what it held, if it can."""
+        """Load what is to serve, once the worker before is done and has freed what it held, if it can."""
+        if self._previous is not None:
+            self._previous.join(_DISPOSAL_PATIENCE_S)
         if self._remedy is None:
-            return True
+            return not self.is_over
         try:
-            if self._previous is not None:
-                self._previous.join(_DISPOSAL_PATIENCE_S)
             segmenter = self._serving.parts.load_anew(self._remedy)
         except Exception as error:  # whatever the device's libraries raise when they are loaded
             self._serving.handle(self, Fault.LOAD_FAILED, f"{type(error).__name__}: {error}")
@@ -78,8 +78,12 @@ class Shift:
     def dispose(self) -> None:
         """Free the device, as far as it lets itself be freed."""
         segmenter, self.segmenter = self.segmenter, None
-        if segmenter is not None:
+        if segmenter is None:
+            return
+        try:
             segmenter.close()
+        except Exception as error:  # whatever the libraries of a device that is gone raise
+            self._serving.parts.say(f"the network could not be freed: {type(error).__name__}: {error}")
 
     def segmenting(self) -> AbstractContextManager[None]:
         """The worker is inside the network."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -121,6 +122,12 @@ class Stage:
         return self.answers[-1][0]
 
 
+def kill(thread: threading.Thread) -> None:
+    """End a thread with no chance to say so, as soon as it wakes."""
+    assert thread.ident
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+
+
 @pytest.fixture
 def stage() -> Iterator[Stage]:
     stage = Stage()
@@ -229,6 +236,64 @@ def test_a_worker_that_dies_is_replaced_and_at_last_its_network_too(stage: Stage
     stage.wait_for(lambda: stage.loaded)
     assert stage.answered_by() is stage.loaded[0] and not stage.first.is_open
     assert stage.statistics.counts.lost == {Fault.WORKER_DIED.value: 3}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_dies_while_it_waits_is_replaced(stage: Stage) -> None:
+    assert stage.answered_by() is stage.first
+    idle = stage.serving._shift.worker
+    stage.wait_for(lambda: idle.work is None)
+    kill(idle._thread)
+    idle._slots.wake()
+    stage.wait_for(lambda: stage.said)
+    assert stage.answered_by() is stage.first and stage.said == [
+        "worker thread died (the thread ended with 0 frames in hand): new worker"
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_makes_pictures_and_dies_is_replaced_and_at_last_the_network_too(ahead: Stage) -> None:
+    for number in range(1, 4):
+        places = ahead.serving._slots
+        kill(places._thread)
+        places.wake()
+        ahead.wait_for(lambda number=number: len(ahead.said) >= number)
+        assert ahead.serving._slots is not places
+        assert ahead.said[number - 1].startswith("worker thread died (the thread that makes pictures ended): ")
+    ahead.wait_for(lambda: ahead.loaded)
+    assert ahead.answered_by() is ahead.loaded[0]
+    ahead.wait_for(lambda: not ahead.first.is_open)
+    assert ahead.statistics.counts.errors == 0, "no frame was in hand"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_frames_that_die_with_the_thread_that_makes_pictures_are_counted(ahead: Stage) -> None:
+    def die() -> None:
+        ahead.decode = lambda: None
+        raise SystemExit
+
+    ahead.decode = die
+    ahead.serving.put(Frame("front", lambda network: "stale"))
+    ahead.wait_for(lambda: ahead.said)
+    assert ahead.answered_by() is ahead.first
+    assert ahead.statistics.counts.lost == {Fault.WORKER_DIED.value: 1} and ahead.loaded == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_network_that_cannot_be_freed_is_replaced_all_the_same(stage: Stage) -> None:
+    def fail() -> None:
+        raise RuntimeError("CUDA error")
+
+    def die(network: Network) -> None:
+        raise SystemExit
+
+    stage.first.close = fail  # type: ignore[method-assign]
+    for number in range(1, 4):
+        stage.ask(die)
+        stage.wait_for(lambda number=number: stage.statistics.counts.errors == number)
+    stage.wait_for(lambda: stage.loaded)
+    assert stage.answered_by() is stage.loaded[0]
+    assert "the network could not be freed: RuntimeError: CUDA error" in stage.said
 
 
 def test_errors_are_the_frames_fault_where_the_network_passes_its_check(stage: Stage) -> None:
