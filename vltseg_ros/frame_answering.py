@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -46,7 +47,13 @@ class Picture(NamedTuple):
 
 
 class NetworkWatch(Protocol):
-    """Who wants to know how the network does. Both are called on the worker thread."""
+    """Who wants to know how the network does. All but `uploading` are called on the worker thread."""
+
+    def segmenting(self) -> AbstractContextManager[None]:
+        """Around each call of the network."""
+
+    def uploading(self) -> AbstractContextManager[None]:
+        """Around each upload, on the thread that makes pictures ahead."""
 
     def note_answer(self) -> None:
         """It answered."""
@@ -135,7 +142,8 @@ class FrameAnswering:
         """The network's answer, or None (counted, said and told to the watch) where it gave none that can be right."""
         inputs = [p.image if p.uploaded is None or p.segmenter is not self._segmenter else p.uploaded for p in pictures]
         try:
-            results = self._segmenter.segment(inputs)
+            with self._watch.segmenting():
+                results = self._segmenter.segment(inputs)
         except Exception as error:  # whatever the network's libraries raise: told apart, counted and remedied
             fault = fault_of(error)
             if not self._has_ended:
@@ -207,7 +215,8 @@ class FrameAnswering:
     def _uploaded(self, image: NDArray[np.uint8]) -> UploadedImage | None:
         """None where the device fails: `segment` meets the same fault on the worker thread, where it is handled."""
         try:
-            return self._segmenter.upload(image)
+            with self._watch.uploading():
+                return self._segmenter.upload(image)
         except DeviceError:
             return None
 

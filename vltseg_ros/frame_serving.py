@@ -19,6 +19,7 @@ from vltseg_ros.frame_answering import FrameAnswering, NetworkWatch
 from vltseg_ros.frame_slot import Frame, FrameSlots
 from vltseg_ros.frame_worker import FramePlaces, FrameWorker
 from vltseg_ros.frames_ahead import FramesAhead
+from vltseg_ros.network_clock import NetworkClock
 from vltseg_ros.recovery import Action, Fault, RecoveryPolicy, Remedy
 from vltseg_ros.serving_shift import Shift
 
@@ -30,7 +31,8 @@ class ServingParts:
     """What serving needs of the node around it.
 
     answering: what answers frames with a segmenter. load_anew: a segmenter ready to serve, as a remedy wants it; called on
-    a worker's thread, raises what loading raises. inference_timeout_s: how long a batch may take, 0 for ever.
+    a worker's thread, raises what loading raises. inference_timeout_s: how long a batch may take inside
+    the network, 0 for ever.
     say: log a warning; from any thread.
     """
 
@@ -156,16 +158,16 @@ class FrameServing:
                 return remedy.action
             self._parts.say(f"{fault.value} ({sentence}): {remedy.action.value}")
             if remedy.action is Action.NEW_WORKER:
-                self._shift = Shift(self, shift.segmenter)
+                self._shift = Shift(self, shift.segmenter, previous=shift.worker)
                 self._shift.worker.start()
                 return remedy.action
             since_s = self._trouble.since_s if self._trouble else now_s
             self._trouble = _Trouble(fault, sentence, since_s)
-            self._retire(shift)
             if remedy.action is Action.RELOAD:
                 self._remedy = (remedy, now_s + remedy.pause_s)
             else:
                 self._failure = f"the network was given up after: {fault.value} ({sentence})"
+            self._retire(shift)
             return remedy.action
 
     def note_ready(self, shift: Shift) -> None:
@@ -184,6 +186,8 @@ class FrameServing:
         On a CPU that would only take the network's cores for frames that a newer one may yet replace.
         """
 
+        self.upload_clock = NetworkClock()  # one that hangs keeps its own
+
         def on_drop(frame: Frame) -> None:
             self._statistics.count_dropped()
 
@@ -192,30 +196,38 @@ class FrameServing:
         return FrameSlots(self._cameras, on_drop)
 
     def _look_after_worker(self) -> None:
-        shift, work, preparing_since_s = self._shift, self._shift.worker.work, self._slots.preparing_since_s
-        if not shift.is_over and shift.segmenter and preparing_since_s is not None:
-            self._look_after_upload(shift, shift.segmenter, time.monotonic() - preparing_since_s)
-        if shift.is_over or work is None:
+        """Only time inside the network counts as a hang of it: a picture that takes long to decode is not its fault."""
+        if not self._shift.is_over and self._shift.segmenter:
+            self._look_after_places(self._shift, self._shift.segmenter)
+        shift, work = self._shift, self._shift.worker.work
+        if shift.is_over:
             return
-        num_lost, busy_s = 0 if shift.is_checking else len(work.frames), time.monotonic() - work.since_s
-        timeout_s = self._parts.inference_timeout_s() if work.frames else self._load_timeout_s
+        frames = work.frames if work else ()
+        num_lost = 0 if shift.is_checking else len(frames)
         if shift.worker.has_died:
             self._statistics.count_error(num_lost, Fault.WORKER_DIED.value)
             died = Fault.WORKER_DIED if shift.segmenter else Fault.LOAD_FAILED
             self.handle(shift, died, f"the thread ended with {num_lost} frames in hand")
-        elif shift.worker.is_alive and 0 < timeout_s < busy_s:
-            self._statistics.count_error(num_lost, Fault.HANG.value)
-            what = f"{len(work.frames)} frames" if work.frames else "loading"
-            self.handle(shift, Fault.HANG, f"{what} not done after {busy_s:.1f} s")
+        elif work is not None and shift.worker.is_alive:
+            busy_s = shift.network_clock.busy_s if frames else time.monotonic() - work.since_s
+            if 0 < (self._parts.inference_timeout_s() if frames else self._load_timeout_s) < busy_s:
+                self._statistics.count_error(num_lost, Fault.HANG.value)
+                what = f"{len(frames)} frames" if frames else "loading"
+                self.handle(shift, Fault.HANG, f"{what} not done after {busy_s:.1f} s")
 
-    def _look_after_upload(self, shift: Shift, segmenter: Segmenter, busy_s: float) -> None:
-        """Leave a thread that hangs while it makes a picture to itself, as a worker; another makes those to come."""
-        if not 0 < self._parts.inference_timeout_s() < busy_s:
+    def _look_after_places(self, shift: Shift, segmenter: Segmenter) -> None:
+        """The thread that makes pictures ahead, where there is one; another makes those to come."""
+        busy_s = self.upload_clock.busy_s
+        if self._slots.has_died:
+            fault, sentence = Fault.WORKER_DIED, "the thread that makes pictures ended"
+        elif 0 < self._parts.inference_timeout_s() < busy_s:
+            fault, sentence = Fault.HANG, f"an image's upload not done after {busy_s:.1f} s"
+        else:
             return
-        self._statistics.count_error(1, Fault.HANG.value)
-        self.handle(shift, Fault.HANG, f"an image's upload not done after {busy_s:.1f} s")
-        hanging, self._slots = self._slots, self._places(segmenter)
-        hanging.close()
+        former, self._slots = self._slots, self._places(segmenter)
+        self._statistics.count_error(len(former.empty()) + former.num_in_hand, fault.value)
+        self.handle(shift, fault, sentence)
+        former.close()  # only now: a worker that is retired frees what it holds, one that runs out of frames does not
 
     def _retire(self, shift: Shift) -> None:
         shift.end()

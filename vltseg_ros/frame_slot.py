@@ -66,9 +66,14 @@ class FrameSlots:
             self._changed.notify_all()
 
     @property
-    def preparing_since_s(self) -> float | None:
-        """Nothing is prepared here."""
-        return None
+    def has_died(self) -> bool:
+        """There is no thread that could."""
+        return False
+
+    @property
+    def num_in_hand(self) -> int:
+        """Nor one that could be at a frame."""
+        return 0
 
     def close(self) -> None:
         """Wake whoever waits, for good."""

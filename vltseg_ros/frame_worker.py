@@ -14,7 +14,7 @@ THREAD_NAME = "vltseg-frames"
 
 
 class Work(NamedTuple):
-    """What a worker is at. since_s: by the steady clock. frames: those in hand; none while it prepares."""
+    """What a worker is at, the network or not. since_s: by the steady clock. frames: those in hand; none while it prepares."""
 
     since_s: float
     frames: Sequence[Any]
@@ -39,8 +39,12 @@ class FramePlaces(Protocol):
         """Wake whoever waits, for good."""
 
     @property
-    def preparing_since_s(self) -> float | None:
-        """Since when a frame is being prepared, by the steady clock; None while none is."""
+    def has_died(self) -> bool:
+        """Whether a thread that gives what is taken ended although nothing told it to."""
+
+    @property
+    def num_in_hand(self) -> int:
+        """How many frames that thread is at, or was when it died."""
 
 
 class FrameWorker:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
@@ -48,7 +47,7 @@ class FramesAhead(Generic[Prepared]):
         self._ready: dict[str, _Ready[Prepared]] = {}
         self._changed = threading.Condition()
         self._closed = False
-        self._preparing_since_s: float | None = None
+        self._num_in_hand = 0
         self._thread = threading.Thread(target=self._run, name="vltseg-frames-ahead", daemon=True)
         self._thread.start()
 
@@ -96,9 +95,14 @@ class FramesAhead(Generic[Prepared]):
             self._changed.notify_all()
 
     @property
-    def preparing_since_s(self) -> float | None:
-        """Since when a frame is being prepared, by the steady clock; None while none is."""
-        return self._preparing_since_s
+    def has_died(self) -> bool:
+        """Whether the thread ended although it was not closed."""
+        return not self._closed and not self._thread.is_alive()
+
+    @property
+    def num_in_hand(self) -> int:
+        """Whether a frame is being prepared, or was when the thread died: 1 or 0."""
+        return self._num_in_hand
 
     def close(self) -> None:
         """Wake whoever waits, for good."""
@@ -112,9 +116,9 @@ class FramesAhead(Generic[Prepared]):
 
     def _run(self) -> None:
         while (arrived := self._next()) is not None:
-            self._preparing_since_s = time.monotonic()
+            self._num_in_hand = 1
             prepared = self._prepare(arrived.frame)
-            self._preparing_since_s = None
+            self._num_in_hand = 0
             with self._changed:
                 camera, older = arrived.frame.camera, None
                 self._num_tried[camera] = arrived.number

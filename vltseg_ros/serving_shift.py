@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from vltseg_core.runtime import Segmenter
 from vltseg_ros.frame_answering import Picture
 from vltseg_ros.frame_slot import Frame
 from vltseg_ros.frame_worker import FrameWorker
+from vltseg_ros.network_clock import NetworkClock
 from vltseg_ros.recovery import Action, Fault, Remedy
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Shift:
         self._serving, self._remedy, self._previous = serving, remedy, previous
         self.segmenter = segmenter
         self.is_over = self.is_checking = False
+        self.network_clock = NetworkClock()
         self._answering = serving.parts.answering(segmenter, self) if segmenter else None
         self.worker = serving.new_worker(self)
 
@@ -42,12 +45,12 @@ class Shift:
             self._answering.end()
 
     def prepare(self) -> bool:
-        """Load what is to serve, once the worker before has freed what it held, if it can."""
+        """Load what is to serve, once the worker before is done and has freed what it held, if it can."""
+        if self._previous is not None:
+            self._previous.join(_DISPOSAL_PATIENCE_S)
         if self._remedy is None:
-            return True
+            return not self.is_over
         try:
-            if self._previous is not None:
-                self._previous.join(_DISPOSAL_PATIENCE_S)
             segmenter = self._serving.parts.load_anew(self._remedy)
         except Exception as error:  # whatever the device's libraries raise when they are loaded
             self._serving.handle(self, Fault.LOAD_FAILED, f"{type(error).__name__}: {error}")
@@ -75,8 +78,20 @@ class Shift:
     def dispose(self) -> None:
         """Free the device, as far as it lets itself be freed."""
         segmenter, self.segmenter = self.segmenter, None
-        if segmenter is not None:
+        if segmenter is None:
+            return
+        try:
             segmenter.close()
+        except Exception as error:  # whatever the libraries of a device that is gone raise
+            self._serving.parts.say(f"the network could not be freed: {type(error).__name__}: {error}")
+
+    def segmenting(self) -> AbstractContextManager[None]:
+        """The worker is inside the network."""
+        return self.network_clock.running()
+
+    def uploading(self) -> AbstractContextManager[None]:
+        """The thread that makes pictures is."""
+        return self._serving.upload_clock.running()
 
     def note_answer(self) -> None:
         """The network answered."""
@@ -89,7 +104,8 @@ class Shift:
         assert self.segmenter is not None  # it just failed
         self.is_checking = True
         try:
-            self.segmenter.warm_up()
+            with self.segmenting():
+                self.segmenter.warm_up()
         except Exception as error:  # whatever the network's libraries raise
             self._serving.handle(self, Fault.CHECK_FAILED, f"{type(error).__name__}: {error}")
         else:

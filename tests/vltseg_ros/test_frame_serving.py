@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,9 +25,8 @@ LIMITS = RecoveryLimits(pause_s=0.05)
 class Network:
     """Stands in for a segmenter."""
 
-    uploads_beside_the_network = False
-
-    def __init__(self) -> None:
+    def __init__(self, uploads_beside_the_network: bool = False) -> None:
+        self.uploads_beside_the_network = uploads_beside_the_network
         self.is_open = True
         self.is_well = True
 
@@ -40,7 +40,10 @@ class Network:
 
 
 class Answers:
-    """Stands in for the answering: a frame's message is called with the network, and what it gives is an answer."""
+    """Stands in for the answering: a frame's message is called with the network, and what it gives is an answer.
+
+    `stage.decode` comes before, outside the network; with a thread that makes pictures ahead on that, then `stage.upload`.
+    """
 
     def __init__(self, stage: Stage, network: Network, watch: Any) -> None:
         self._stage, self._network, self._watch = stage, network, watch
@@ -49,9 +52,18 @@ class Answers:
     def end(self) -> None:
         self._has_ended = True
 
+    def prepare(self, frame: Frame) -> Frame:
+        self._stage.decode()
+        with self._watch.uploading():
+            self._stage.upload()
+        return frame
+
     def serve(self, frames: list[Frame]) -> None:
         for frame in frames:
-            result = frame.message(self._network)
+            if not self._network.uploads_beside_the_network:
+                self._stage.decode()
+            with self._watch.segmenting():
+                result = frame.message(self._network)
             if isinstance(result, Fault):
                 self._watch.note_fault(result, "injected")
             elif not self._has_ended:
@@ -62,14 +74,16 @@ class Answers:
 class Stage:
     """What serves, with the faults that loading has; `watch` is called all the time."""
 
-    def __init__(self) -> None:
+    def __init__(self, uploads_beside_the_network: bool = False) -> None:
         self.answers: list[tuple[Network, Any]] = []
         self.said: list[str] = []
         self.loaded: list[Network] = []
         self.remedies: list[Remedy] = []
         self.before_loading: Callable[[], object] = lambda: None
+        self.decode: Callable[[], object] = lambda: None
+        self.upload: Callable[[], object] = lambda: None
         self.statistics = FrameStatistics()
-        self.first = Network()
+        self.first = Network(uploads_beside_the_network)
         parts = ServingParts(lambda network, watch: Answers(self, network, watch), self.load, lambda: TIMEOUT_S, self.said.append)  # type: ignore[arg-type, return-value]
         self.serving = FrameServing(
             self.first,  # type: ignore[arg-type]
@@ -84,7 +98,7 @@ class Stage:
     def load(self, remedy: Remedy) -> Any:
         self.remedies.append(remedy)
         self.before_loading()
-        self.loaded.append(Network())
+        self.loaded.append(Network(self.first.uploads_beside_the_network))
         return self.loaded[-1]
 
     def wait_for(self, condition: Callable[[], object], timeout_s: float = 5.0) -> None:
@@ -108,9 +122,23 @@ class Stage:
         return self.answers[-1][0]
 
 
+def kill(thread: threading.Thread) -> None:
+    """End a thread with no chance to say so, as soon as it wakes."""
+    assert thread.ident
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+
+
 @pytest.fixture
 def stage() -> Iterator[Stage]:
     stage = Stage()
+    yield stage
+    stage.serving.end(1.0)
+
+
+@pytest.fixture
+def ahead() -> Iterator[Stage]:
+    """With a thread that makes pictures and uploads them."""
+    stage = Stage(uploads_beside_the_network=True)
     yield stage
     stage.serving.end(1.0)
 
@@ -210,6 +238,64 @@ def test_a_worker_that_dies_is_replaced_and_at_last_its_network_too(stage: Stage
     assert stage.statistics.counts.lost == {Fault.WORKER_DIED.value: 3}
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_dies_while_it_waits_is_replaced(stage: Stage) -> None:
+    assert stage.answered_by() is stage.first
+    idle = stage.serving._shift.worker
+    stage.wait_for(lambda: idle.work is None)
+    kill(idle._thread)
+    idle._slots.wake()
+    stage.wait_for(lambda: stage.said)
+    assert stage.answered_by() is stage.first and stage.said == [
+        "worker thread died (the thread ended with 0 frames in hand): new worker"
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_makes_pictures_and_dies_is_replaced_and_at_last_the_network_too(ahead: Stage) -> None:
+    for number in range(1, 4):
+        places = ahead.serving._slots
+        kill(places._thread)
+        places.wake()
+        ahead.wait_for(lambda number=number: len(ahead.said) >= number)
+        assert ahead.serving._slots is not places
+        assert ahead.said[number - 1].startswith("worker thread died (the thread that makes pictures ended): ")
+    ahead.wait_for(lambda: ahead.loaded)
+    assert ahead.answered_by() is ahead.loaded[0]
+    ahead.wait_for(lambda: not ahead.first.is_open)
+    assert ahead.statistics.counts.errors == 0, "no frame was in hand"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_frames_that_die_with_the_thread_that_makes_pictures_are_counted(ahead: Stage) -> None:
+    def die() -> None:
+        ahead.decode = lambda: None
+        raise SystemExit
+
+    ahead.decode = die
+    ahead.serving.put(Frame("front", lambda network: "stale"))
+    ahead.wait_for(lambda: ahead.said)
+    assert ahead.answered_by() is ahead.first
+    assert ahead.statistics.counts.lost == {Fault.WORKER_DIED.value: 1} and ahead.loaded == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_network_that_cannot_be_freed_is_replaced_all_the_same(stage: Stage) -> None:
+    def fail() -> None:
+        raise RuntimeError("CUDA error")
+
+    def die(network: Network) -> None:
+        raise SystemExit
+
+    stage.first.close = fail  # type: ignore[method-assign]
+    for number in range(1, 4):
+        stage.ask(die)
+        stage.wait_for(lambda number=number: stage.statistics.counts.errors == number)
+    stage.wait_for(lambda: stage.loaded)
+    assert stage.answered_by() is stage.loaded[0]
+    assert "the network could not be freed: RuntimeError: CUDA error" in stage.said
+
+
 def test_errors_are_the_frames_fault_where_the_network_passes_its_check(stage: Stage) -> None:
     for _ in range(7):
         stage.ask(lambda network: Fault.ERROR)
@@ -232,16 +318,37 @@ def test_the_end_waits_for_the_frame_in_hand_and_hands_the_network_back() -> Non
     assert stage.serving.end(2.0) is stage.first and done.is_set() and stage.answers == [] and stage.first.is_open
 
 
-def test_an_upload_that_hangs_is_left_to_itself_with_the_thread_that_it_is_on(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    places = stage.serving._slots
-    monkeypatch.setattr(type(places), "preparing_since_s", property(lambda slots: 0.0 if slots is places else None))
+def test_an_upload_that_hangs_is_left_to_itself_with_the_thread_that_it_is_on(ahead: Stage) -> None:
+    hold, places = threading.Event(), ahead.serving._slots
+    ahead.upload = lambda: hold.wait(5)
+    ahead.serving.put(Frame("front", lambda network: "stale"))
+    ahead.wait_for(lambda: ahead.loaded)
+    ahead.upload = lambda: None
+    assert "an image's upload not done after" in ahead.said[0] and ahead.serving._slots is not places
+    assert ahead.answered_by() is ahead.loaded[0]
+    hold.set()
+    ahead.wait_for(lambda: not ahead.first.is_open)
+    assert ahead.statistics.counts.lost == {Fault.HANG.value: 1} and [a for _, a in ahead.answers] == ["answer"]
+
+
+@pytest.mark.parametrize("uploads", [False, True])
+def test_a_picture_that_takes_long_to_decode_is_no_hang_of_the_network(uploads: bool) -> None:
+    stage = Stage(uploads)
+    stage.decode = lambda: time.sleep(3 * TIMEOUT_S)
+    for _ in range(2):
+        assert stage.answered_by() is stage.first
+    assert stage.said == [] and stage.statistics.counts.errors == 0 and stage.loaded == []
+    assert stage.serving.end(1.0) is stage.first
+
+
+def test_a_check_that_hangs_is_a_hang_of_the_network(stage: Stage) -> None:
+    hold = threading.Event()
+    stage.first.warm_up = lambda: hold.wait(5)  # type: ignore[method-assign, assignment, return-value]
+    for _ in range(3):
+        stage.ask(lambda network: Fault.ERROR)
     stage.wait_for(lambda: stage.loaded)
-    assert "an image's upload not done after" in stage.said[0] and stage.serving._slots is not places
-    assert stage.answered_by() is stage.loaded[0]
-    stage.wait_for(lambda: not stage.first.is_open)
-    assert stage.statistics.counts.lost == {Fault.HANG.value: 1}
+    hold.set()
+    assert "not done after" in stage.said[0] and stage.answered_by() is stage.loaded[0]
 
 
 def test_the_end_does_not_wait_for_what_is_being_loaded() -> None:

@@ -165,3 +165,17 @@ def test_cameras_that_are_faster_than_preparing_are_all_served() -> None:
 def test_closing_wakes_whoever_waits(frames: FramesAhead[int]) -> None:
     threading.Timer(0.1, frames.close).start()
     assert frames.take(8) == []
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_dies_is_told_from_one_that_was_closed(frames: FramesAhead[int], preparation: Preparation) -> None:
+    def die(frame: Frame) -> None:
+        raise SystemExit
+
+    mortal = FramesAhead(["front"], die, lambda frame: None)
+    assert not mortal.has_died
+    mortal.put(Frame("front", 1))
+    until(lambda: mortal.has_died)
+    assert mortal.num_in_hand == 1
+    frames.close()
+    assert not frames.has_died

@@ -29,6 +29,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from vltseg_core.errors import CheckpointError
 from vltseg_core.labels import CITYSCAPES
 from vltseg_core.runtime import Segmentation, SegmenterDescription, UploadedImage
+from vltseg_ros import messages
 from vltseg_ros.segmentation_node import SegmentationNode
 
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -416,3 +417,21 @@ def test_a_frame_in_hand_is_not_published_after_deactivation(start: Any, peer: A
     assert change_state(peer, Transition.TRANSITION_DEACTIVATE)
     peer.spin_until(lambda: False, 1.0)
     assert talk.answers == []
+
+
+@pytest.mark.parametrize("uploads", [False, True])
+def test_an_image_that_takes_long_to_decode_is_answered_and_costs_no_network(
+    start: Any, peer: Any, segmenter: BrightnessSegmenter, monkeypatch: pytest.MonkeyPatch, uploads: bool
+) -> None:
+    to_rgb = messages.to_rgb
+
+    def slow_to_rgb(message: Any) -> NDArray[np.uint8]:
+        time.sleep(0.6)
+        return to_rgb(message)
+
+    monkeypatch.setattr(messages, "to_rgb", slow_to_rgb)
+    segmenter.uploads_beside_the_network = uploads
+    node = start("-p", "inference_timeout_s:=0.2")
+    talk = Conversation(peer, "/image", "/semantic/labels")
+    assert talk.ask(image_message()) is not None and talk.ask(image_message()) is not None
+    assert node._serving.values()["network reloads"] == "0" and node._statistics.counts.lost == {}
