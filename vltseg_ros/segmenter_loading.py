@@ -46,3 +46,11 @@ def load_anew(settings: NodeParameters, load: SegmenterFactory, remedy: Remedy) 
     """
     precision = "fp32" if remedy.in_fp32 else settings.precision
     return load_segmenter(dataclasses.replace(settings, backend="eager", precision=precision), load)[0]
+
+
+def free(segmenter: Segmenter, say: Callable[[str], object]) -> None:
+    """Free the device, as far as it lets itself be freed; what it raises is said, and keeps nothing else from its end."""
+    try:
+        segmenter.close()
+    except Exception as error:  # whatever the libraries of a device that is gone raise
+        say(f"the network could not be freed: {type(error).__name__}: {error}")

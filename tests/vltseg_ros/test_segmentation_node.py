@@ -435,3 +435,35 @@ def test_an_image_that_takes_long_to_decode_is_answered_and_costs_no_network(
     talk = Conversation(peer, "/image", "/semantic/labels")
     assert talk.ask(image_message()) is not None and talk.ask(image_message()) is not None
     assert node._serving.values()["network reloads"] == "0" and node._statistics.counts.lost == {}
+
+
+def test_a_network_that_cannot_be_freed_keeps_nothing_else_from_being_freed(
+    start: Any, peer: Any, segmenter: BrightnessSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr(segmenter, "close", fail)
+    node = start(activate=False)
+    for _ in range(2):
+        assert change_state(peer, Transition.TRANSITION_CONFIGURE) and change_state(peer, Transition.TRANSITION_CLEANUP)
+        assert peer.call(GetState, "/vltseg/get_state", GetState.Request()).current_state.label == "unconfigured"
+        assert node._state_name == "unconfigured" and node._outputs == {}
+
+
+def test_a_network_given_up_just_before_a_deactivation_is_not_forgotten(
+    start: Any, peer: Any, diagnostics: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = start("-p", "diagnostics_period_s:=0.2")
+    serving = node._serving
+    end = serving.end
+
+    def give_up_and_end(patience_s: float) -> Any:
+        serving._failure = "the network was given up after: injected"
+        return end(patience_s)
+
+    monkeypatch.setattr(serving, "end", give_up_and_end)
+    assert not change_state(peer, Transition.TRANSITION_DEACTIVATE)
+    status = diagnostics(lambda s: s.level == DiagnosticStatus.ERROR)
+    assert status.message.startswith("the network was given up after: injected") and values(status)["state"] == "unconfigured"
+    assert node.has_failed.result() == "the network was given up after: injected"
