@@ -297,6 +297,16 @@ def test_what_cannot_change_is_refused_with_a_reason(start: Any, peer: Any, chan
     assert not result.successful and result.reason and reason in result.reason
 
 
+@pytest.mark.parametrize("name", ["diagnostics_period_s", "autostart", "stop_with_parent"])
+def test_what_counts_at_the_start_alone_is_read_only_in_every_state(start: Any, peer: Any, name: str) -> None:
+    node = start("-p", "diagnostics_period_s:=0.5", activate=False)
+    value = 2.0 if name == "diagnostics_period_s" else not node.get_parameter(name).value
+    request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+    result = peer.call(SetParameters, "/vltseg/set_parameters", request).results[0]
+    assert not result.successful and "read-only" in result.reason
+    assert node.get_parameter("diagnostics_period_s").value == 0.5
+
+
 def test_confidence_and_overlay_are_published_for_those_who_listen(start: Any, peer: Any) -> None:
     start("-p", "overlay_opacity:=1.0")
     confidence = Conversation(peer, "/image", "/semantic/confidence").ask(image_message())
