@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from vltseg_ros.segmentation_node import SegmentationNode
 
 FAILED = 1
+_TRANSITION_PATIENCE_S = 10.0
+_CLOSE_PATIENCE_S = 40.0
+"""Over what the node's own `close` waits for."""
+_POLL_S = 0.2
 _THREADS = "vltseg-"
 """How the names of all threads begin that use the device."""
 
@@ -29,11 +33,14 @@ def run_node(build: Callable[[], SegmentationNode], arguments: list[str] | None 
 
     Gives 0 after SIGINT or SIGTERM; 1 if autostart fails, or if a node that started itself gave its network up: whoever
     restarts it (a launch file with respawn, systemd) then gets a fresh process, which a lost GPU needs. A node without
-    autostart stays, unconfigured, for its lifecycle manager.
+    autostart stays, unconfigured, for its lifecycle manager. A signal ends it within 10 s even if its network hangs in
+    configure or activate.
     """
     rclpy.init(args=arguments)
+    closing, ended = threading.Event(), threading.Event()
+    threading.Thread(target=_leave_after_signal, args=(closing, ended), name="signal-watch", daemon=True).start()
     try:
-        code = _run(build)
+        code = _run(build, closing)
     except (KeyboardInterrupt, ExternalShutdownException):
         code = 0
     except Exception:
@@ -42,11 +49,13 @@ def run_node(build: Callable[[], SegmentationNode], arguments: list[str] | None 
         code = 0  # a signal took the context away in the middle of a callback
     finally:
         rclpy.try_shutdown()
+        closing.set()
+        ended.set()
     _leave_if_stuck(code)
     return code
 
 
-def _run(build: Callable[[], SegmentationNode]) -> int:
+def _run(build: Callable[[], SegmentationNode], closing: threading.Event) -> int:
     node = build()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -62,6 +71,7 @@ def _run(build: Callable[[], SegmentationNode]) -> int:
         executor.spin_until_future_complete(node.has_failed)
         return FAILED if node.has_failed.done() else 0
     finally:
+        closing.set()
         node.close()
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
@@ -70,7 +80,21 @@ def _run(build: Callable[[], SegmentationNode]) -> int:
 def _leave_if_stuck(code: int) -> None:
     """End at once where a thread hangs in the network: the interpreter's own end might wait for it, or crash on it."""
     if any(thread.name.startswith(_THREADS) for thread in threading.enumerate()):
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        _leave(code)
+
+
+def _leave_after_signal(closing: threading.Event, ended: threading.Event) -> None:
+    """End a process whose main thread does not: it hangs in a transition, or in what frees the device."""
+    while rclpy.ok():
+        if ended.wait(_POLL_S):
+            return
+    if not closing.wait(_TRANSITION_PATIENCE_S) or not ended.wait(_CLOSE_PATIENCE_S):
+        print("vltseg: a signal came and the network hangs: it is left to itself", file=sys.stderr)
+        _leave(0)
+
+
+def _leave(code: int) -> None:
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -20,10 +20,12 @@ _CAMERA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*")
 
 def _parameter(
     default: Any, description: str, *, low: float | None = None, high: float | None = None, live: bool = False,
-    choices: tuple[str, ...] = (),
+    at_start: bool = False, choices: tuple[str, ...] = (),
 ) -> Any:  # fmt: skip
-    """A field with what its descriptor says. live: may change while the node is configured."""
-    described = {"description": description, "low": low, "high": high, "live": live, "choices": choices}
+    """A field with what its descriptor says. live: may change while the node is configured. at_start: never changes."""
+    described = {
+        "description": description, "low": low, "high": high, "live": live, "at_start": at_start, "choices": choices
+    }  # fmt: skip
     return dataclasses.field(default_factory=lambda: default, metadata=described)
 
 
@@ -81,11 +83,15 @@ class NodeParameters:
         high=3600.0,
         live=True,
     )
-    diagnostics_period_s: float = _parameter(1.0, "Seconds between messages on /diagnostics.", low=0.1, high=60.0)
+    diagnostics_period_s: float = _parameter(1.0, "Seconds between messages on /diagnostics.", low=0.1, high=60.0, at_start=True)
     autostart: bool = _parameter(
-        True, "Configure and activate at start, end with exit code 1 where that or the network fails; false: be managed."
+        True,
+        "Configure and activate at start, end with exit code 1 where that or the network fails; false: be managed.",
+        at_start=True,
     )
-    stop_with_parent: bool = _parameter(False, "End when the process that started the node ends (as a launch that is killed).")
+    stop_with_parent: bool = _parameter(
+        False, "End when the process that started the node ends (as a launch that is killed).", at_start=True
+    )
 
     @property
     def camera_names(self) -> tuple[str, ...]:
@@ -156,10 +162,10 @@ def _plain(value: Any) -> Any:
 
 def _descriptor(spec: dataclasses.Field[Any]) -> ParameterDescriptor:
     metadata = spec.metadata
-    descriptor = ParameterDescriptor(description=metadata["description"])
+    descriptor = ParameterDescriptor(description=metadata["description"], read_only=metadata["at_start"])
     if metadata["choices"]:
         descriptor.additional_constraints = f"one of {', '.join(metadata['choices'])}"
-    if not metadata["live"]:
+    if not (metadata["live"] or metadata["at_start"]):
         descriptor.additional_constraints += "; " * bool(descriptor.additional_constraints) + "fixed while configured"
     low, high = metadata["low"], metadata["high"]
     if isinstance(low, float):

@@ -37,7 +37,7 @@ from vltseg_ros.node_main import run_node
 from vltseg_ros.node_report import NodeCondition, NodeReports
 from vltseg_ros.parameters import NodeParameters
 from vltseg_ros.recovery import RecoveryPolicy
-from vltseg_ros.segmenter_loading import SegmenterFactory, load_anew, load_segmenter
+from vltseg_ros.segmenter_loading import SegmenterFactory, free, load_anew, load_segmenter
 from vltseg_ros.throttled_log import ThrottledLog
 
 _NEWEST_ONLY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -102,8 +102,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             f"{description.device}, {description.precision}, {description.backend} ({description.backend_reason}): "
             f"{pass_s * 1000:.0f} ms a pass"
         )
-        if segmenter.has_backend_to_build:
-            self._building = BackendBuilding(segmenter, on_step=self._say_building, on_end=self._say_built)
+        self._build_backend(segmenter)
         self._state_name = "inactive"
         return TransitionCallbackReturn.SUCCESS
 
@@ -119,6 +118,8 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         except Exception as error:  # rclpy would swallow it: said here; the device may be gone meanwhile
             self.get_logger().error(f"activate failed: {type(error).__name__}: {error}")
             return TransitionCallbackReturn.FAILURE
+        if self._segmenter is None:
+            self._build_backend(segmenter)
         self._segmenter = segmenter
         self._statistics = FrameStatistics()
         statistics = self._statistics
@@ -167,14 +168,21 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         """After an unexpected exception in a transition, or a network given up: free all and be unconfigured again."""
         self._write_black_box(self._failure or "a transition failed")
         self._release()
+        if self._failure:
+            self._report()
+            self._reports.wait_until_sent()
         return TransitionCallbackReturn.SUCCESS
+
+    def _build_backend(self, segmenter: Segmenter) -> None:
+        wanted = segmenter.has_backend_to_build
+        self._building = BackendBuilding(segmenter, on_step=self._say_building, on_end=self._say_built) if wanted else None
 
     def _say_building(self, step: str) -> None:
         self.get_logger().info(f"building the backend: {step}")
 
     def _say_built(self, failure: str | None) -> None:
         segmenter = self._segmenter
-        if failure:
+        if failure and segmenter:
             self.get_logger().error(f"the backend could not be built: {failure}")
         elif segmenter:
             description = segmenter.describe()
@@ -190,6 +198,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         if serving is None:
             return
         self._segmenter = serving.end(_STOP_PATIENCE_S)
+        self._note_failure(serving.failure)
         if self._segmenter is None:
             self.get_logger().error("the network did not come to an end: it is left to itself, and what it says discarded")
 
@@ -200,10 +209,10 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._outputs = {}
         segmenter, self._segmenter, self._settings = self._segmenter, None, None
         building, self._building = self._building, None
+        if segmenter:
+            free(segmenter, self.get_logger().warning)  # ends a build in a process of its own
         if building and not building.wait(_STOP_PATIENCE_S):
             self.get_logger().warning("a backend is still being built: its result is discarded")
-        if segmenter:
-            segmenter.close()
         black_box, self._black_box = self._black_box, None
         if black_box and not black_box.close(_STOP_PATIENCE_S):
             self.get_logger().warning("the black box is still being written")
@@ -252,19 +261,21 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         )
 
     def _watch_serving(self) -> None:
-        """Look after the network; where it was given up, go through error processing, say why and end what waits."""
+        """Look after the network; where it was given up, go through error processing, which says why."""
         if self._serving is None:
             return
         self._serving.watch()
-        if self._serving.failure is None:
+        if self._serving.failure is not None:
+            self.trigger_deactivate()
+
+    def _note_failure(self, failure: str | None) -> None:
+        """The network was given up, if there is a failure: say why, and end what waits for that."""
+        if failure is None:
             return
-        self._failure = self._serving.failure
-        self.get_logger().error(f"{self._failure}: configure the node again, or restart its process")
-        self.trigger_deactivate()
-        self._report()
-        self._reports.wait_until_sent()
+        self._failure = failure
+        self.get_logger().error(f"{failure}: configure the node again, or restart its process")
         if not self.has_failed.done():
-            self.has_failed.set_result(self._failure)
+            self.has_failed.set_result(failure)
 
     def close(self) -> None:
         """Stop and free everything before the node is destroyed."""

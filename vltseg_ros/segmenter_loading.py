@@ -53,3 +53,11 @@ def load_anew(settings: NodeParameters, load: SegmenterFactory, remedy: Remedy) 
     reason = f"loaded anew after a fault: configure the node again for backend {settings.backend}"
     eagerly = dataclasses.replace(settings, backend="eager", precision=precision)
     return load_segmenter(eagerly, load, eager_reason=reason)[0]
+
+
+def free(segmenter: Segmenter, say: Callable[[str], object]) -> None:
+    """Free the device, as far as it lets itself be freed; what it raises is said, and keeps nothing else from its end."""
+    try:
+        segmenter.close()
+    except Exception as error:  # whatever the libraries of a device that is gone raise
+        say(f"the network could not be freed: {type(error).__name__}: {error}")

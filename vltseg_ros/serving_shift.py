@@ -13,6 +13,7 @@ from vltseg_ros.frame_slot import Frame
 from vltseg_ros.frame_worker import FrameWorker
 from vltseg_ros.network_clock import NetworkClock
 from vltseg_ros.recovery import Action, Fault, Remedy
+from vltseg_ros.segmenter_loading import free
 
 if TYPE_CHECKING:
     from vltseg_ros.frame_serving import FrameServing
@@ -78,12 +79,8 @@ class Shift:
     def dispose(self) -> None:
         """Free the device, as far as it lets itself be freed."""
         segmenter, self.segmenter = self.segmenter, None
-        if segmenter is None:
-            return
-        try:
-            segmenter.close()
-        except Exception as error:  # whatever the libraries of a device that is gone raise
-            self._serving.parts.say(f"the network could not be freed: {type(error).__name__}: {error}")
+        if segmenter is not None:
+            free(segmenter, self._serving.parts.say)
 
     def segmenting(self) -> AbstractContextManager[None]:
         """The worker is inside the network."""

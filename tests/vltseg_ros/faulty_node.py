@@ -3,11 +3,12 @@
 
 Only the segmenter's factory is not the node's own. A pixel's label is its red value where that is under 19; images whose
 first pixel is redder command a fault: see `Command`. The checkpoint `slow:S` takes S seconds to load, `delay:S` as long for
-every batch. Hanging ends after `HANG_S`, with an answer that is too late.
+every batch, and `hang` never loads, whatever signal comes. Hanging ends after `HANG_S`, with an answer that is too late.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import threading
@@ -62,6 +63,9 @@ class FaultyNetworks:
             raise CheckpointError("checkpoint 'missing' not found: give another")
         if checkpoint.startswith("slow:"):
             time.sleep(float(checkpoint.removeprefix("slow:")))
+        while checkpoint == "hang":
+            with contextlib.suppress(KeyboardInterrupt):  # as a library that hangs in C
+                time.sleep(60)
         if checkpoint.startswith("delay:"):
             self.delay_s = float(checkpoint.removeprefix("delay:"))
         if self.broken_for_good is Command.DEVICE_LOST_FOR_GOOD:

@@ -116,6 +116,17 @@ def test_a_signal_while_autostart_loads_is_no_failure(start: Any, peer: Any, tmp
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_node_whose_network_never_loads(start: Any, peer: Any, tmp_path: Path, number: signal.Signals) -> None:
+    process = start("checkpoint:=hang")
+    assert peer.spin_until(lambda: peer.node.count_publishers("/diagnostics"), 90)
+    peer.spin_until(lambda: False, 0.5)
+    process.send_signal(number)
+    assert process.wait(20) == 0, (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text()
+    assert "the network hangs: it is left to itself" in log and "Traceback" not in log
+
+
 def test_a_frame_in_hand_that_never_ends_does_not_keep_a_node_from_ending(start: Any, peer: Any, tmp_path: Path) -> None:
     """Nor from being deactivated, activated with a network loaded anew, and shut down."""
     from tests.vltseg_ros.faulty_node import Command

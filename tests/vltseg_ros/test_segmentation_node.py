@@ -297,6 +297,16 @@ def test_what_cannot_change_is_refused_with_a_reason(start: Any, peer: Any, chan
     assert not result.successful and result.reason and reason in result.reason
 
 
+@pytest.mark.parametrize("name", ["diagnostics_period_s", "autostart", "stop_with_parent"])
+def test_what_counts_at_the_start_alone_is_read_only_in_every_state(start: Any, peer: Any, name: str) -> None:
+    node = start("-p", "diagnostics_period_s:=0.5", activate=False)
+    value = 2.0 if name == "diagnostics_period_s" else not node.get_parameter(name).value
+    request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
+    result = peer.call(SetParameters, "/vltseg/set_parameters", request).results[0]
+    assert not result.successful and "read-only" in result.reason
+    assert node.get_parameter("diagnostics_period_s").value == 0.5
+
+
 def test_confidence_and_overlay_are_published_for_those_who_listen(start: Any, peer: Any) -> None:
     start("-p", "overlay_opacity:=1.0")
     confidence = Conversation(peer, "/image", "/semantic/confidence").ask(image_message())
@@ -435,3 +445,35 @@ def test_an_image_that_takes_long_to_decode_is_answered_and_costs_no_network(
     talk = Conversation(peer, "/image", "/semantic/labels")
     assert talk.ask(image_message()) is not None and talk.ask(image_message()) is not None
     assert node._serving.values()["network reloads"] == "0" and node._statistics.counts.lost == {}
+
+
+def test_a_network_that_cannot_be_freed_keeps_nothing_else_from_being_freed(
+    start: Any, peer: Any, segmenter: BrightnessSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr(segmenter, "close", fail)
+    node = start(activate=False)
+    for _ in range(2):
+        assert change_state(peer, Transition.TRANSITION_CONFIGURE) and change_state(peer, Transition.TRANSITION_CLEANUP)
+        assert peer.call(GetState, "/vltseg/get_state", GetState.Request()).current_state.label == "unconfigured"
+        assert node._state_name == "unconfigured" and node._outputs == {}
+
+
+def test_a_network_given_up_just_before_a_deactivation_is_not_forgotten(
+    start: Any, peer: Any, diagnostics: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = start("-p", "diagnostics_period_s:=0.2")
+    serving = node._serving
+    end = serving.end
+
+    def give_up_and_end(patience_s: float) -> Any:
+        serving._failure = "the network was given up after: injected"
+        return end(patience_s)
+
+    monkeypatch.setattr(serving, "end", give_up_and_end)
+    assert not change_state(peer, Transition.TRANSITION_DEACTIVATE)
+    status = diagnostics(lambda s: s.level == DiagnosticStatus.ERROR)
+    assert status.message.startswith("the network was given up after: injected") and values(status)["state"] == "unconfigured"
+    assert node.has_failed.result() == "the network was given up after: injected"
