@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -122,10 +121,30 @@ class Stage:
         return self.answers[-1][0]
 
 
-def kill(thread: threading.Thread) -> None:
-    """End a thread with no chance to say so, as soon as it wakes."""
-    assert thread.ident
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+class Deadly(dict[str, Any]):
+    """Ends one thread that looks at it, with no chance to say so."""
+
+    def __init__(self, victim: threading.Thread, content: dict[str, Any]) -> None:
+        super().__init__(content)
+        self._victim = victim
+
+    def _strike(self) -> None:
+        if threading.current_thread() is self._victim:
+            raise SystemExit
+
+    def __bool__(self) -> bool:
+        self._strike()
+        return len(self) > 0
+
+    def values(self) -> Any:
+        self._strike()
+        return super().values()
+
+
+def kill(thread: threading.Thread, places: Any, looked_at: str) -> None:
+    """End a thread that waits for frames; looked_at: what it looks at when it wakes."""
+    setattr(places, looked_at, Deadly(thread, getattr(places, looked_at)))
+    places.wake()
 
 
 @pytest.fixture
@@ -243,8 +262,7 @@ def test_a_worker_that_dies_while_it_waits_is_replaced(stage: Stage) -> None:
     assert stage.answered_by() is stage.first
     idle = stage.serving._shift.worker
     stage.wait_for(lambda: idle.work is None)
-    kill(idle._thread)
-    idle._slots.wake()
+    kill(idle._thread, idle._slots, "_waiting")
     stage.wait_for(lambda: stage.said)
     assert stage.answered_by() is stage.first and stage.said == [
         "worker thread died (the thread ended with 0 frames in hand): new worker"
@@ -255,8 +273,7 @@ def test_a_worker_that_dies_while_it_waits_is_replaced(stage: Stage) -> None:
 def test_a_thread_that_makes_pictures_and_dies_is_replaced_and_at_last_the_network_too(ahead: Stage) -> None:
     for number in range(1, 4):
         places = ahead.serving._slots
-        kill(places._thread)
-        places.wake()
+        kill(places._thread, places, "_arrived")
         ahead.wait_for(lambda number=number: len(ahead.said) >= number)
         assert ahead.serving._slots is not places
         assert ahead.said[number - 1].startswith("worker thread died (the thread that makes pictures ended): ")
