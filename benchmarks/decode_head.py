@@ -161,7 +161,7 @@ def main() -> None:
     found = measured(arguments.channels, arguments.queries, arguments.size, arguments.rounds)
     print("| | " + " | ".join((*PARTS, "all")) + " |")
     print("|" + " --- |" * (len(PARTS) + 2))
-    for side, parts in found["seconds"].items():  # type: ignore[attr-defined]
+    for side, parts in found["seconds"].items():  # type: ignore[attr-defined]  # figures of several forms
         print(f"| {side} | " + " | ".join(f"{1000 * s:.0f} ms" for s in parts.values()) + " |")
     print(f"{found['times_as_fast']:.2f} times as fast as {found['compared_with']}")
     print(f"equal labels: {100 * found['equal_labels']:.4f} %; {found['classes_present']} classes, the largest "

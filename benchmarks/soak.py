@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -110,10 +111,10 @@ class Cameras:
         except ExternalShutdownException:
             return
 
-    def _send(self, name: str, publisher: object, message: Image) -> None:
+    def _send(self, name: str, publisher: Any, message: Image) -> None:
         now_ns = time.time_ns()
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(now_ns, 1_000_000_000)
-        publisher.publish(message)  # type: ignore[attr-defined]
+        publisher.publish(message)
         if self.may_count:
             self._soak.sent[name] = self._soak.sent.get(name, 0) + 1
 

@@ -159,7 +159,7 @@ def shared_validation(rank: int, num_processes: int, meeting: str, camvid: str, 
     measured = data_set("camvid").evaluation_set(Path(camvid))
     task.trainer.datamodule = SimpleNamespace(evaluation_sets={"camvid": measured})
     logged: dict[str, float] = {}
-    task.log_dict = lambda scores, **keywords: logged.update(scores)  # type: ignore[method-assign, assignment]
+    task.log_dict = lambda scores, **keywords: logged.update(scores)  # type: ignore[method-assign, assignment]  # no trainer
     task.on_validation_epoch_start()
     shares = ValidationImages(measured.images, rank, num_processes)
     with torch.no_grad():
