@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -20,31 +19,18 @@ from lifecycle_msgs.msg import State, Transition
 
 from benchmarks import life_walk
 from tests.vltseg_ros.camera import Camera
+from tests.vltseg_ros.node_processes import processes
 
-ROOT = Path(__file__).parents[2]
 FAULTY_NODE = [sys.executable, "-m", "tests.vltseg_ros.faulty_node"]
 
 
 @pytest.fixture
 def start(dds_domain: int, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts the node with a stand-in for the network; what it prints lies in the file log."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def run(*arguments: str) -> subprocess.Popen[bytes]:
-        command = [*FAULTY_NODE, "--ros-args", *(word for argument in arguments for word in ("-p", argument))]
-        with (tmp_path / "log").open("ab") as log:
-            started.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env={**os.environ}))
-        return started[-1]
-
-    yield run
-    for process in started:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    with processes(tmp_path / "log") as start_process:
+        yield lambda *arguments: start_process(
+            [*FAULTY_NODE, "--ros-args", *(word for argument in arguments for word in ("-p", argument))]
+        )
 
 
 def test_a_random_walk_over_the_lifecycle_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ Each recovery's length is noted as a property of the test; docs/reliability.md s
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -23,33 +22,18 @@ from lifecycle_msgs.msg import State, Transition
 
 from tests.vltseg_ros.camera import Camera, values
 from tests.vltseg_ros.faulty_node import HANG_S, Command
+from tests.vltseg_ros.node_processes import processes
 
-ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 0.5
 
 
 @pytest.fixture
 def start(dds_domain: int, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts the faulty node's process; what it prints lies in the file log."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def run(*arguments: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "tests.vltseg_ros.faulty_node", "--ros-args"]
-        command += ["-p", f"inference_timeout_s:={TIMEOUT_S}", "-p", "diagnostics_period_s:=0.1"]
-        command += [word for argument in arguments for word in ("-p", argument)]
-        with (tmp_path / "log").open("wb") as log:
-            started.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env={**os.environ}))
-        return started[-1]
-
-    yield run
-    for process in started:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    command = [sys.executable, "-m", "tests.vltseg_ros.faulty_node", "--ros-args"]
+    command += ["-p", f"inference_timeout_s:={TIMEOUT_S}", "-p", "diagnostics_period_s:=0.1"]
+    with processes(tmp_path / "log") as start_process:
+        yield lambda *arguments: start_process([*command, *(word for argument in arguments for word in ("-p", argument))])
 
 
 TRANSIENT = (

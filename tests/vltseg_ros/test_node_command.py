@@ -19,6 +19,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
+from tests.vltseg_ros.node_processes import processes
 from vltseg_core.data.demo_scenes import DemoSequence
 
 NODE = [sys.executable, "-m", "vltseg_ros.node_command", "--ros-args"]
@@ -27,22 +28,8 @@ NODE = [sys.executable, "-m", "vltseg_ros.node_command", "--ros-args"]
 @pytest.fixture
 def node(dds_domain: int, tmp_path: Path) -> Iterator[Any]:
     """Starts the node's process; what it prints lies in the file log."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(*arguments: str) -> subprocess.Popen[bytes]:
-        with (tmp_path / "log").open("wb") as log:
-            started.append(subprocess.Popen([*NODE, *arguments], stdout=log, stderr=subprocess.STDOUT))
-        return started[-1]
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    with processes(tmp_path / "log") as start_process:
+        yield lambda *arguments: start_process([*NODE, *arguments])
 
 
 def wait_for(text: str, log: Path, timeout_s: float = 90.0) -> None:
