@@ -22,7 +22,7 @@ class BackendBuilding:
         self._started_s = time.monotonic()
         self._step = "starting"
         self.failure: str | None = None
-        self._thread = threading.Thread(target=self._run, name="backend building", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="vltseg-backend", daemon=True)
         self._is_running = True
         self._thread.start()
 
