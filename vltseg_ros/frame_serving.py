@@ -31,9 +31,8 @@ class ServingParts:
     """What serving needs of the node around it.
 
     answering: what answers frames with a segmenter. load_anew: a segmenter ready to serve, as a remedy wants it; called on
-    a worker's thread, raises what loading raises. inference_timeout_s: how long a batch may take inside
-    the network, 0 for ever.
-    say: log a warning; from any thread.
+    a worker's thread, raises what loading raises. inference_timeout_s: how long a batch may take inside the network, 0 for
+    ever. say: log a warning; from any thread.
     """
 
     answering: Callable[[Segmenter, NetworkWatch], FrameAnswering]
@@ -77,7 +76,7 @@ class FrameServing:
         load_timeout_s: float,
     ) -> None:
         self._cameras, self._statistics, self._parts = cameras, statistics, parts
-        self._slots = self._places(segmenter)
+        self._slots, self.upload_clock = self._places(segmenter), NetworkClock()
         self._policy, self._load_timeout_s = policy, load_timeout_s
         self._lock = threading.RLock()
         self._remedy: tuple[Remedy, float] | None = None
@@ -186,8 +185,6 @@ class FrameServing:
         On a CPU that would only take the network's cores for frames that a newer one may yet replace.
         """
 
-        self.upload_clock = NetworkClock()  # one that hangs keeps its own
-
         def on_drop(frame: Frame) -> None:
             self._statistics.count_dropped()
 
@@ -225,6 +222,7 @@ class FrameServing:
         else:
             return
         former, self._slots = self._slots, self._places(segmenter)
+        self.upload_clock = NetworkClock()  # an upload that hangs keeps its own
         self._statistics.count_error(len(former.empty()) + former.num_in_hand, fault.value)
         self.handle(shift, fault, sentence)
         former.close()  # only now: a worker that is retired frees what it holds, one that runs out of frames does not

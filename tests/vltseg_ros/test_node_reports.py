@@ -21,8 +21,8 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from vltseg_core.labels import CITYSCAPES
-from vltseg_core.runtime import Segmentation, SegmenterDescription
+from tests.vltseg_ros.stand_in_segmenter import StandInSegmenter
+from vltseg_core.runtime import Segmentation
 from vltseg_core.runtime.input_health import InputFinding
 from vltseg_ros import bag_messages
 from vltseg_ros.bags import BagReader
@@ -33,33 +33,15 @@ SIZE = (48, 64)
 SOUND = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
 
 
-class SureSegmenter:
-    """Stands in for the network: label 3 everywhere, confidence 200; fails while `failing`."""
+class SureSegmenter(StandInSegmenter):
+    """Label 3 everywhere, confidence 200; fails while `failing`."""
 
-    classes = CITYSCAPES
-    has_backend_to_build = False
-    uploads_beside_the_network = False
     failing = False
-
-    def load(self, checkpoint: str, **options: Any) -> SureSegmenter:
-        return self
 
     def segment(self, images: Sequence[NDArray[np.uint8]]) -> list[Segmentation]:
         if self.failing:
             raise RuntimeError("injected")
         return [Segmentation(np.full(i.shape[:2], 3, np.uint8), np.full(i.shape[:2], 200, np.uint8)) for i in images]
-
-    def warm_up(self, image_size: tuple[int, int] = (1, 1), batch_size: int = 1) -> float:
-        return 0.0
-
-    def describe(self) -> SegmenterDescription:
-        return SegmenterDescription("stand-in", "custom", CITYSCAPES, 1, "cpu", "fp32", "eager", "no other", None, "nothing")
-
-    def memory_bytes(self) -> int:
-        return 0
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture

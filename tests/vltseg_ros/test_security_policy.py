@@ -13,36 +13,12 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
-from vltseg_core.labels import CITYSCAPES
-from vltseg_core.runtime import SegmenterDescription
+from tests.vltseg_ros.stand_in_segmenter import StandInSegmenter
 from vltseg_ros.segmentation_node import SegmentationNode
 
 POLICY = Path(__file__).parents[2] / "config" / "sros2_policy.xml"
 WHERE_INSTALLED = {"publish": {"/semantic/label_info"}, "reply": {"/vltseg/get_type_description"}}
 """Of vision_msgs, and of ROS distributions since Jazzy: not in every graph."""
-
-
-class Nothing:
-    """In the network's place."""
-
-    classes = CITYSCAPES
-    has_backend_to_build = False
-    uploads_beside_the_network = False
-
-    def load(self, checkpoint: str, **options: Any) -> Nothing:
-        return self
-
-    def warm_up(self, image_size: tuple[int, int] = (1, 1), batch_size: int = 1) -> float:
-        return 0.0
-
-    def describe(self) -> SegmenterDescription:
-        return SegmenterDescription("stand-in", "custom", CITYSCAPES, 1, "cpu", "fp32", "eager", "no other", None, "nothing")
-
-    def memory_bytes(self) -> int:
-        return 0
-
-    def close(self) -> None:
-        pass
 
 
 def allowed(right: str) -> set[str]:
@@ -56,7 +32,7 @@ def allowed(right: str) -> set[str]:
 def used(start_node: Callable[..., Any], peer: Any, *parameters: str) -> dict[str, set[str]]:
     """What an active node publishes, subscribes to and answers."""
     given = [word for parameter in parameters for word in ("-p", parameter)]
-    spinning = start_node(functools.partial(SegmentationNode, segmenter_factory=Nothing().load), given)
+    spinning = start_node(functools.partial(SegmentationNode, segmenter_factory=StandInSegmenter().load), given)
     node = spinning.node
     node.trigger_configure()
     node.trigger_activate()

@@ -19,19 +19,16 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
+from tests.vltseg_ros.stand_in_segmenter import StandInSegmenter
 from vltseg_core.errors import CheckpointError
-from vltseg_core.labels import CITYSCAPES
-from vltseg_core.runtime import Segmentation, SegmenterDescription, UploadedImage
+from vltseg_core.runtime import Segmentation, UploadedImage
 
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 
 
-class BrightnessSegmenter:
+class BrightnessSegmenter(StandInSegmenter):
     """Stands in for the network: a pixel's label is its red value modulo 19, its confidence the green value."""
-
-    classes = CITYSCAPES
-    has_backend_to_build = False
 
     def __init__(self, delay_s: float = 0.0) -> None:
         self.delay_s = delay_s
@@ -66,18 +63,9 @@ class BrightnessSegmenter:
         self.batch_sizes.append(len(images))
         return [Segmentation(image[..., 0] % 19, image[..., 1].copy()) for image in images]
 
-    def warm_up(self, image_size: tuple[int, int] = (360, 640), batch_size: int = 1) -> float:
-        return 0.001
-
-    def describe(self) -> SegmenterDescription:
-        return SegmenterDescription("stand-in", "custom", CITYSCAPES, 1, "cpu", "fp32", "eager", "no other", None, "nothing")
-
     def build_backend(self, progress: Callable[[str], None]) -> None:
         progress("building the engine")
         assert self.engine_is_built.wait(30)
-
-    def memory_bytes(self) -> int:
-        return 1_000_000
 
     def close(self) -> None:
         self.is_open = False
