@@ -43,8 +43,8 @@ check: $(READY) ## Format, lint and types
 
 test: check ## Checks, tests and what they cover; ARGS='-k ...' for some tests alone
 	$(BIN)/python -m pytest $(or $(ARGS),--cov --cov-report=)
-	$(if $(ARGS),,$(BIN)/coverage report --include='vltseg_ros/*' --fail-under=85)
-	$(if $(ARGS),,$(BIN)/coverage report --include='vltseg_core/runtime/*' --fail-under=85)
+	$(if $(ARGS),,$(BIN)/coverage report --include='vltseg_ros/*' --fail-under=90)
+	$(if $(ARGS),,$(BIN)/coverage report --include='vltseg_core/runtime/*' --fail-under=90)
 
 audit: ## Known vulnerabilities of the pinned dependencies
 	$(PYTHON) .ci/audit.py
