@@ -82,10 +82,13 @@ class Peer:
         """The node's own counts, once they stay."""
         self._spin_until(lambda: False, 1.0)
         values = self._status
-        rejected = {key[len("rejected: ") :]: int(value) for key, value in values.items() if key.startswith("rejected: ")}
+
+        def counted(kind: str) -> dict[str, int]:
+            return {key.removeprefix(kind): int(value) for key, value in values.items() if key.startswith(kind)}
+
         return FrameCounts(
-            int(values["frames in"]), int(values["frames out"]), int(values["frames dropped"]), rejected,
-            int(values["frames lost to errors"]),
+            int(values["frames in"]), int(values["frames out"]), int(values["frames dropped"]), counted("rejected: "),
+            int(values["frames lost to errors"]), counted("lost: "),
         )  # fmt: skip
 
     def close(self) -> None:
