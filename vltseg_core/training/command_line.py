@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 import yaml
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, RichProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
@@ -28,6 +27,7 @@ from vltseg_core.training.checkpoint_files import DurableCheckpoints, checkpoint
 from vltseg_core.training.datamodule import SourcesDataModule
 from vltseg_core.training.distributed import launched_processes
 from vltseg_core.training.learning_curves import LearningCurves
+from vltseg_core.training.progress_bars import progress_bar
 from vltseg_core.training.recipe_record import check_against, write_record
 from vltseg_core.training.run_keeping import RunKeeping, StepSeeds
 from vltseg_core.training.sample_predictions import SamplePredictions
@@ -113,7 +113,7 @@ class _TrainingCLI(LightningCLI):
             self.keeping,
         ]
         if chosen["enable_progress_bar"] is not False:
-            callbacks.append(RichProgressBar() if sys.stdout.isatty() else TQDMProgressBar(refresh_rate=50))
+            callbacks.append(progress_bar())
         settings |= {
             "callbacks": [*callbacks, *(chosen["callbacks"] or [])],
             "plugins": [DurableCheckpoints(), *(chosen["plugins"] or [])],

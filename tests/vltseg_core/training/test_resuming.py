@@ -105,6 +105,18 @@ def test_killed_at_random_steps_it_loses_at_most_save_every(
     assert same_weights(output, uninterrupted)
 
 
+def test_the_progress_bar_of_a_resumed_run_counts_to_its_last_step(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patched:
+        at_call(patched, MixedSources, "__getitem__", 6, lambda: os.kill(os.getpid(), signal.SIGINT))
+        train(tmp_path / "run", "--trainer.enable_progress_bar=true")
+    capsys.readouterr()
+    assert train(tmp_path / "run", "--resume", "--trainer.enable_progress_bar=true") == 0
+    shown = capsys.readouterr().out
+    assert " 6/6 [" in shown and "6/?" not in shown
+
+
 def test_killed_after_the_last_step_the_weights_are_written_all_the_same(
     train: Train, uninterrupted: Path, same_weights: Same, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
