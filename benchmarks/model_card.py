@@ -1,24 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of a model card: python benchmarks/model_card.py tiny --data camvid=PATH kitti=PATH [--json FILE]."""
+"""The numbers of a model card: python benchmarks/model_card.py tiny --data camvid=PATH kitti=PATH [--json FILE] [--picture FILE].
+
+The picture shows a drawn street that training never saw in each condition: image, prediction, truth.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import Progress
 
 from vltseg_core.data import demo_images
 from vltseg_core.data.data_sets import data_set
 from vltseg_core.data.demo_scenes import CONDITIONS
+from vltseg_core.data.labelled_images import EvaluationSet
 from vltseg_core.evaluation.comparison_markdown import markdown_table
 from vltseg_core.evaluation.evaluator import evaluate
 from vltseg_core.evaluation.html_page import percent
 from vltseg_core.evaluation.machine import describe_machine
 from vltseg_core.runtime import Segmenter
+from vltseg_core.training.sample_predictions import comparison
 
 
 def milliseconds(segmenter: Segmenter, size: tuple[int, int], num_passes: int = 30) -> float:
@@ -32,6 +40,16 @@ def milliseconds(segmenter: Segmenter, size: tuple[int, int], num_passes: int = 
     return float(np.median(times)) * 1000
 
 
+def picture(segmenter: Segmenter, sets: Sequence[EvaluationSet], number: int) -> NDArray[np.uint8]:
+    """Frame `number` of each set in a row: image, prediction and truth, uint8 [h, w, 3] RGB."""
+    rows = []
+    for shown_set in sets:
+        frame = shown_set.images[number]
+        labels = segmenter.segment([frame.image])[0].labels
+        rows.append(comparison(frame, shown_set.to_truth_classes[labels], shown_set))
+    return np.concatenate(rows)
+
+
 def _cell(iou: float) -> str:
     return "" if np.isnan(iou) else f"{100 * iou:.0f}"
 
@@ -42,6 +60,8 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--num-demo-images", type=int, default=40, help="drawn frames a condition")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--picture", type=Path, help="where to write what it makes of one drawn street in each condition")
+    parser.add_argument("--picture-frame", type=int, default=0, help="which of the drawn frames the picture shows")
     arguments = parser.parse_args()
     segmenter = Segmenter.load(arguments.checkpoint)
     sets = {name: data_set(name).evaluation_set(Path(folder)) for name, _, folder in (d.partition("=") for d in arguments.data)}
@@ -72,6 +92,9 @@ def main() -> None:
     speed = {f"{w}x{h}": milliseconds(segmenter, (h, w)) for w, h in ((480, 360), (640, 360), (1280, 720))}
     print("\nsegment(), one image: " + ", ".join(f"{size} {ms:.0f} ms" for size, ms in speed.items()))
     print(f"{describe_machine()}; {time.strftime('%Y-%m-%d')}")
+    if arguments.picture:
+        drawn = [sets[f"drawn, {condition}"] for condition in CONDITIONS]
+        cv2.imwrite(str(arguments.picture), picture(segmenter, drawn, arguments.picture_frame)[..., ::-1])
     if arguments.json:
         figures = {name: {"miou": result.mean_iou, "iou": result.iou()} for name, result in results.items()}
         arguments.json.write_text(json.dumps({"miou": figures, "ms": speed}, indent=1))

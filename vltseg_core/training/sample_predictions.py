@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
 
-from vltseg_core.data.labelled_images import EvaluationSet
+from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage
 from vltseg_core.evaluation.overlay import blend, side_by_side, with_caption
 from vltseg_core.labels import CITYSCAPES, CLASS_TABLES, ClassTable
 from vltseg_core.training.validation_images import ValidationImage
@@ -44,7 +44,7 @@ class SamplePredictions(Callback):
         share = -(-len(shown_set.images) // trainer.world_size)
         if not trainer.is_global_zero or not batch.counts or batch_idx not in _spread(share, self._num_images):
             return
-        picture = comparison(batch, outputs["predicted"], shown_set)
+        picture = comparison(batch.labelled, outputs["predicted"], shown_set)
         folder = self._folder / f"step{trainer.global_step:06d}"
         folder.mkdir(parents=True, exist_ok=True)
         title = f"{name}_{shown_set.frame_names[batch.number]}".replace(":", "-").replace("/", "-")
@@ -54,10 +54,10 @@ class SamplePredictions(Callback):
                 logger.experiment.add_image(f"predictions/{title}", picture, trainer.global_step, dataformats="HWC")
 
 
-def comparison(image: ValidationImage, predicted: NDArray[np.uint8], shown_set: EvaluationSet) -> NDArray[np.uint8]:
+def comparison(frame: LabelledImage, predicted: NDArray[np.uint8], shown_set: EvaluationSet) -> NDArray[np.uint8]:
     """Image, prediction and truth in a row, uint8 [h, w, 3] RGB, in the colours of the set's own classes."""
     classes = _table_of(shown_set)
-    pixels, truth = image.labelled.image, image.labelled.codes
+    pixels, truth = frame.image, frame.codes
     height, width = truth.shape
     size = (_PANEL_WIDTH_PX, max(1, round(height * _PANEL_WIDTH_PX / width)))
     small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
