@@ -83,9 +83,14 @@ class Stage:
         self.upload: Callable[[], object] = lambda: None
         self.statistics = FrameStatistics()
         self.first = Network(uploads_beside_the_network)
-        parts = ServingParts(lambda network, watch: Answers(self, network, watch), self.load, lambda: TIMEOUT_S, self.said.append)  # type: ignore[arg-type, return-value]
+        parts = ServingParts(
+            lambda network, watch: Answers(self, network, watch),  # type: ignore[arg-type, return-value]  # stand-ins
+            self.load,  # type: ignore[arg-type]  # loads a stand-in
+            lambda: TIMEOUT_S,
+            self.said.append,
+        )
         self.serving = FrameServing(
-            self.first,  # type: ignore[arg-type]
+            self.first,  # type: ignore[arg-type]  # stands in for a Segmenter
             ["front"],
             self.statistics,
             parts,

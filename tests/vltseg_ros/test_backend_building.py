@@ -36,7 +36,7 @@ class SlowSegmenter:
 )
 def test_building_tells_its_step_and_its_end(error: Exception | None, failure: str | None) -> None:
     segmenter, steps, ends = SlowSegmenter(error), [], []
-    building = BackendBuilding(segmenter, on_step=steps.append, on_end=ends.append)  # type: ignore[arg-type]
+    building = BackendBuilding(segmenter, on_step=steps.append, on_end=ends.append)  # type: ignore[arg-type]  # stands in
     assert segmenter.told.wait(10) and building.is_running
     assert building.progress.startswith("building the engine, 0 s") and not building.wait(0.01)
     segmenter.go_on.set()

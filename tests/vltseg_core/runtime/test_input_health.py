@@ -86,7 +86,7 @@ def test_a_drive_raises_no_alarm(condition: str, frame_rate_hz: float) -> None:
     assert all(health.check(drive.frame(i).image, i / frame_rate_hz).findings == () for i in range(8))
 
 
-@pytest.mark.skipif(CAMVID is None, reason="shared/camvid is not here")
+@pytest.mark.skipif(CAMVID is None, reason="CamVid does not come with the project: unpack it to shared/camvid beside it")
 def test_camvid_raises_no_alarm() -> None:
     assert CAMVID is not None
     health = InputHealth()
