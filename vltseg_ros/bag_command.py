@@ -78,9 +78,6 @@ def make(
             print(f"  {reason}", file=sys.stderr)
         if len(contents.skipped) > _NUM_NAMED:
             print(f"  and {len(contents.skipped) - _NUM_NAMED} more", file=sys.stderr)
-    if made.stopped and made.num_frames == 0:
-        print("vltseg: stopped before the first frame; nothing was left", file=sys.stderr)
-        raise typer.Exit(130)
     print(f"{made.path}: {made.num_frames} frames, {made.duration_s:.1f} s, {made.num_bytes / 1e6:.1f} MB")
     if made.stopped:
         print("vltseg: stopped; the bag is whole and holds what was written so far", file=sys.stderr)

@@ -14,6 +14,7 @@ from vltseg_core.errors import InputError
 from vltseg_ros import bag_messages, bags
 from vltseg_ros.bag_contents import BagContents
 from vltseg_ros.bag_frames import START_NS, Encoding, FrameWriter
+from vltseg_ros.held_signals import HeldSignals, signals_held
 
 Storage = Literal["mcap", "sqlite3"]
 _STORAGE_OF_SUFFIX: dict[str, Storage] = {".mcap": "mcap", ".db3": "sqlite3"}
@@ -50,19 +51,20 @@ def make_bag(
     """A bag of the contents: one file where `output` ends in .mcap or .db3, else a folder with metadata.yaml.
 
     The metadata lies in the bag's own (custom_data) and, so that it survives what cuts the bag's end off, as JSON in its
-    first message. On Ctrl-C `output` is a whole bag of what was written so far. On any other exception, and before the
-    first frame, nothing is left under its name.
+    first message. On Ctrl-C or SIGTERM `output` is a whole bag of what was written up to the frame under way; on a second
+    one at once, and on any exception, nothing is left under its name.
     """
     chosen = storage_for(output, storage)
     output.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent))
     try:
-        made = _write(contents, staging / output.stem, output, chosen, encoding, on_frame)
-        if made.num_frames == 0 and not made.stopped:
-            raise InputError(f"no frame can be read: {contents.skipped[0] if contents.skipped else 'there is none'}")
-        if made.num_frames:
-            return made._replace(num_bytes=_move(staging / output.stem, output))
-        return made
+        with signals_held() as signals:
+            made = _write(contents, staging / output.stem, output, chosen, encoding, on_frame, signals)
+            if made.num_frames == 0:
+                raise InputError(f"no frame can be read: {contents.skipped[0] if contents.skipped else 'there is none'}")
+            made = made._replace(num_bytes=_move(staging / output.stem, output))
+            signals.obey()  # one that came after the last frame changes nothing
+            return made
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -74,6 +76,7 @@ def _write(
     storage: Storage,
     encoding: Encoding,
     on_frame: Callable[[], object],
+    signals: HeldSignals,
 ) -> MadeBag:
     num_frames, first_s, last_s, stopped = 0, 0.0, 0.0, False
     # zstd chunks shrink the labels tenfold; raw pixels hardly, and they would cost time at replay
@@ -82,14 +85,13 @@ def _write(
         entries = bag_messages.string_message(json.dumps(contents.entries))
         writer.write(bags.METADATA_TOPIC, bag_messages.STRING_TYPE, START_NS, entries)
         frames = FrameWriter(writer, encoding)
-        try:
-            for frame in contents.frames():
-                frames.write(frame)
-                first_s, last_s = (first_s if num_frames else frame.time_s), frame.time_s
-                num_frames += 1
-                on_frame()
-        except (KeyboardInterrupt, SystemExit):
-            stopped = True
+        for frame in contents.frames():
+            frames.write(frame)
+            first_s, last_s = (first_s if num_frames else frame.time_s), frame.time_s
+            num_frames += 1
+            on_frame()
+            if stopped := signals.obey():
+                break
         writer.describe({"vltseg.num_skipped": str(len(contents.skipped)), **({"vltseg.stopped": "true"} if stopped else {})})
     return MadeBag(output, num_frames, last_s - first_s, 0, stopped)
 

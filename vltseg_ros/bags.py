@@ -26,6 +26,7 @@ from vltseg_core.errors import InputError
 from vltseg_ros.bag_folder import STORAGE_SUFFIXES, find_files, is_packed, storage_files, unpack
 from vltseg_ros.bag_messages import message_types
 from vltseg_ros.bag_storage import MAX_MESSAGE_BYTES, BagMessage, BagStorage, BagTopic
+from vltseg_ros.held_signals import signals_held
 from vltseg_ros.mcap_records import Damage, inflated, zstd
 from vltseg_ros.mcap_storage import McapStorage
 from vltseg_ros.sqlite_storage import SqliteStorage
@@ -72,10 +73,11 @@ class BagWriter:
             connection = self._writer.add_connection(topic, message_type, typestore=message_types())
             self._connections[topic, message_type] = connection
         try:
-            self._writer.write(connection, time_ns, cdr)
+            with signals_held():  # a message cut short would spoil those after it
+                self._writer.write(connection, time_ns, cdr)
+                self.num_messages += 1
         except sqlite3.OperationalError as error:
             raise _as_os_error(error, self.path) from error
-        self.num_messages += 1
 
     def describe(self, entries: Mapping[str, str]) -> None:
         """Put key and value pairs into the bag's metadata (custom_data)."""
@@ -87,7 +89,8 @@ class BagWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         try:
-            self._writer.close()
+            with signals_held():
+                self._writer.close()
         except (OSError, sqlite3.Error) as failure:
             with contextlib.suppress(OSError, sqlite3.Error):
                 self._writer.abort()

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 
 import numpy as np
 import pytest
 from PIL import Image
 from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import Writer
 
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
@@ -156,11 +158,12 @@ def test_drawn_scenes_bring_their_train_ids(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.mcap", "a.db3", "folder"])
-def test_stopping_leaves_a_whole_bag_of_what_was_written(tmp_path, camvid, name):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopping_leaves_a_whole_bag_of_what_was_written(tmp_path, camvid, name, number):
     def stop_at_the_third():
         count.append(1)
         if len(count) == 3:
-            raise KeyboardInterrupt
+            signal.raise_signal(number)
 
     count = []
     outcome, _ = made(f"camvid={camvid}", tmp_path / name, on_frame=stop_at_the_third)
@@ -168,6 +171,29 @@ def test_stopping_leaves_a_whole_bag_of_what_was_written(tmp_path, camvid, name)
     source = BagSource(tmp_path / name)
     assert len(list(source.frames())) == 3 and source.losses == []
     assert {path.name for path in tmp_path.iterdir()} == {name, "camvid"}
+
+
+def test_a_second_ctrl_c_stops_at_once_and_leaves_nothing(tmp_path, camvid):
+    def stop_twice():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        made(f"camvid={camvid}", tmp_path / "a.mcap", on_frame=stop_twice)
+    assert {path.name for path in tmp_path.iterdir()} == {"camvid"}
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_when_the_last_frame_is_written_costs_nothing(tmp_path, camvid, monkeypatch):
+    def close_and_stop(self):
+        signal.raise_signal(signal.SIGINT)
+        close(self)
+
+    close = Writer.close
+    monkeypatch.setattr(Writer, "close", close_and_stop)
+    outcome, _ = made(f"camvid={camvid}", tmp_path / "a.mcap")
+    assert (outcome.num_frames, outcome.stopped) == (6, False)
+    assert len(list(BagSource(tmp_path / "a.mcap").frames())) == 6
 
 
 def test_a_failure_leaves_nothing(tmp_path, camvid, monkeypatch):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sqlite3
 
 import numpy as np
@@ -109,6 +110,20 @@ def test_an_exception_leaves_a_readable_bag_of_what_was_written(tmp_path):
     with pytest.raises(KeyboardInterrupt), bags.BagWriter(tmp_path / "bag") as writer:
         writer.write(bags.CONDITION_TOPIC, bag_messages.STRING_TYPE, 1, bag_messages.string_message("fog"))
         raise KeyboardInterrupt
+    with Reader(tmp_path / "bag") as reader:
+        assert reader.message_count == 1
+
+
+def test_ctrl_c_amid_a_message_waits_for_its_end(tmp_path, monkeypatch):
+    def append_and_stop(self, *arguments):
+        signal.raise_signal(signal.SIGINT)
+        append(self, *arguments)
+
+    append = Writer.write
+    monkeypatch.setattr(Writer, "write", append_and_stop)
+    with pytest.raises(KeyboardInterrupt), bags.BagWriter(tmp_path / "bag") as writer:
+        writer.write(bags.CONDITION_TOPIC, bag_messages.STRING_TYPE, 1, bag_messages.string_message("fog"))
+    assert writer.num_messages == 1
     with Reader(tmp_path / "bag") as reader:
         assert reader.message_count == 1
 
