@@ -7,9 +7,11 @@ import signal
 import sys
 
 from vltseg_core.errors import VltsegError
+from vltseg_core.kept_memory import keep_freed_memory
 from vltseg_core.evaluation.evaluate_command import run
 
 if __name__ == "__main__":
+    keep_freed_memory()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is done is kept
     try:
         sys.exit(run(sys.argv[1:]))
