@@ -7,8 +7,8 @@ import signal
 import sys
 
 from vltseg_core.errors import VltsegError
-from vltseg_core.kept_memory import keep_freed_memory
 from vltseg_core.evaluation.evaluate_command import run
+from vltseg_core.kept_memory import keep_freed_memory
 
 if __name__ == "__main__":
     keep_freed_memory()
