@@ -19,6 +19,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.strategies import FSDPStrategy
 
+from vltseg_core.checkpoints import native
 from vltseg_core.checkpoints.pretrained_towers import IMAGENET
 from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError
 from vltseg_core.training.activation_checkpointing import blocks_of
@@ -48,6 +49,7 @@ _BESIDE_THE_POINT = (
     "Found .* module\\(s\\) in eval mode at the start of training",
 )
 """What Lightning warns of, and is meant to be so here: samples follow from their number, frozen parts are in eval mode."""
+_BETWEEN_CREDITS = "; "
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -200,8 +202,10 @@ def _loggers(arguments: Arguments) -> list[Logger]:
 
 
 def _credits(task: SegmentationTask, data: SourcesDataModule) -> str:
-    """What a network has learnt from, for the weights file's header."""
+    """What a network has learnt from, also before this run, for the weights file's header."""
     start = task.pretrained
     credited = [TOWER_CREDITS.get(start, f"the image encoder's start: '{start}'")] if start else []
+    if task.initial_weights:
+        credited += native.read_header(Path(task.initial_weights))[1].split(_BETWEEN_CREDITS)
     credited += [source.data_set.credit for source in data.sources]
-    return "; ".join(dict.fromkeys(credited + [DEMO_CREDIT] * (DEMO in data.source_names)))
+    return _BETWEEN_CREDITS.join(dict.fromkeys(credited + [DEMO_CREDIT] * (DEMO in data.source_names)))

@@ -97,7 +97,7 @@ class SegmentationTask(pl.LightningModule):
         compile_backend: str | None = None,
     ) -> None:
         super().__init__()
-        self.optimizer_settings, self.pretrained = optimizer, pretrained
+        self.optimizer_settings, self.pretrained, self.initial_weights = optimizer, pretrained, initial_weights
         self.class_balance, self.auxiliary_weight = class_balance, auxiliary_weight
         self.cross_entropy_weight, self.dice_weight, self.ptm_weight = cross_entropy_weight, dice_weight, ptm_weight
         self.validation_window = SlidingWindow(*validation_window) if validation_window[0] else None
