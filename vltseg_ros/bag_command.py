@@ -79,6 +79,6 @@ def make(
         if len(contents.skipped) > _NUM_NAMED:
             print(f"  and {len(contents.skipped) - _NUM_NAMED} more", file=sys.stderr)
     print(f"{made.path}: {made.num_frames} frames, {made.duration_s:.1f} s, {made.num_bytes / 1e6:.1f} MB")
-    if made.stopped:
+    if made.stopped_by:
         print("vltseg: stopped; the bag is whole and holds what was written so far", file=sys.stderr)
-        raise typer.Exit(130)
+        raise typer.Exit(128 + made.stopped_by)

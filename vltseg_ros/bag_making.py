@@ -21,13 +21,14 @@ _STORAGE_OF_SUFFIX: dict[str, Storage] = {".mcap": "mcap", ".db3": "sqlite3"}
 
 
 class MadeBag(NamedTuple):
-    """A bag that was written. duration_s: from its first frame to its last. stopped: by Ctrl-C, before its end."""
+    """A bag that was written. duration_s: from its first frame to its last. stopped_by: the signal that
+    came before its end, 0 for none."""
 
     path: Path
     num_frames: int
     duration_s: float
     num_bytes: int
-    stopped: bool
+    stopped_by: int
 
 
 def storage_for(output: Path, storage: Storage | None) -> Storage:
@@ -51,22 +52,22 @@ def make_bag(
     """A bag of the contents: one file where `output` ends in .mcap or .db3, else a folder with metadata.yaml.
 
     The metadata lies in the bag's own (custom_data) and, so that it survives what cuts the bag's end off, as JSON in its
-    first message. On Ctrl-C or SIGTERM `output` is a whole bag of what was written up to the frame under way; on a second
-    one at once, and on any exception, nothing is left under its name.
+    first message. On Ctrl-C or SIGTERM `output` is a whole bag of what was written up to the frame under way. On a second
+    one before that frame's end, and on any exception, nothing is left under its name.
     """
     chosen = storage_for(output, storage)
     output.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent))
-    try:
-        with signals_held() as signals:
+    with signals_held() as signals:
+        staging = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent))
+        try:
             made = _write(contents, staging / output.stem, output, chosen, encoding, on_frame, signals)
             if made.num_frames == 0:
                 raise InputError(f"no frame can be read: {contents.skipped[0] if contents.skipped else 'there is none'}")
             made = made._replace(num_bytes=_move(staging / output.stem, output))
-            signals.obey()  # one that came after the last frame changes nothing
-            return made
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+            signals.obey()  # one that came after the last frame, or beside a failure, changes nothing
+        return made
 
 
 def _write(
@@ -78,7 +79,7 @@ def _write(
     on_frame: Callable[[], object],
     signals: HeldSignals,
 ) -> MadeBag:
-    num_frames, first_s, last_s, stopped = 0, 0.0, 0.0, False
+    num_frames, first_s, last_s, stopped_by = 0, 0.0, 0.0, 0
     # zstd chunks shrink the labels tenfold; raw pixels hardly, and they would cost time at replay
     with bags.BagWriter(folder, storage=storage, compressed=encoding != "raw") as writer:
         writer.describe(contents.entries)
@@ -90,10 +91,10 @@ def _write(
             first_s, last_s = (first_s if num_frames else frame.time_s), frame.time_s
             num_frames += 1
             on_frame()
-            if stopped := signals.obey():
+            if stopped_by := signals.obey():
                 break
-        writer.describe({"vltseg.num_skipped": str(len(contents.skipped)), **({"vltseg.stopped": "true"} if stopped else {})})
-    return MadeBag(output, num_frames, last_s - first_s, 0, stopped)
+        writer.describe({"vltseg.num_skipped": str(len(contents.skipped)), **({"vltseg.stopped": "true"} if stopped_by else {})})
+    return MadeBag(output, num_frames, last_s - first_s, 0, stopped_by)
 
 
 def _move(folder: Path, output: Path) -> int:

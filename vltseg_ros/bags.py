@@ -68,16 +68,16 @@ class BagWriter:
 
     def write(self, topic: str, message_type: str, time_ns: int, cdr: bytes) -> None:
         """Append one serialised message of a type that `bag_messages` knows."""
-        connection = self._connections.get((topic, message_type))
-        if connection is None:
-            connection = self._writer.add_connection(topic, message_type, typestore=message_types())
-            self._connections[topic, message_type] = connection
-        try:
-            with signals_held():  # a message cut short would spoil those after it
+        with signals_held():  # a record cut short would spoil those after it
+            connection = self._connections.get((topic, message_type))
+            if connection is None:
+                connection = self._writer.add_connection(topic, message_type, typestore=message_types())
+                self._connections[topic, message_type] = connection
+            try:
                 self._writer.write(connection, time_ns, cdr)
-                self.num_messages += 1
-        except sqlite3.OperationalError as error:
-            raise _as_os_error(error, self.path) from error
+            except sqlite3.OperationalError as error:
+                raise _as_os_error(error, self.path) from error
+            self.num_messages += 1
 
     def describe(self, entries: Mapping[str, str]) -> None:
         """Put key and value pairs into the bag's metadata (custom_data)."""
@@ -88,14 +88,14 @@ class BagWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        try:
-            with signals_held():
+        with signals_held():
+            try:
                 self._writer.close()
-        except (OSError, sqlite3.Error) as failure:
-            with contextlib.suppress(OSError, sqlite3.Error):
-                self._writer.abort()
-            if error is None:
-                raise _as_os_error(failure, self.path) from failure
+            except (OSError, sqlite3.Error) as failure:
+                with contextlib.suppress(OSError, sqlite3.Error):
+                    self._writer.abort()
+                if error is None:
+                    raise _as_os_error(failure, self.path) from failure
 
 
 class BagReader:

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-
-_HELD = (signal.SIGINT, signal.SIGTERM)
+from typing import Any
 
 
 @dataclass
@@ -19,41 +18,55 @@ class HeldSignals:
 
     number: int = 0
 
-    def obey(self) -> bool:
-        """Whether one came. The caller sees to it: it is not sent on at the block's end."""
-        came, self.number = bool(self.number), 0
-        return came
+    def obey(self) -> int:
+        """The number of the signal that came, 0 for none. The caller sees to it: it is not sent on at the block's end."""
+        number, self.number = self.number, 0
+        return number
 
 
 @contextmanager
 def signals_held() -> Iterator[HeldSignals]:
     """In the block the first Ctrl-C or SIGTERM is kept, and sent on at its end; another one meanwhile counts at once.
 
-    Blocks may be nested. Python gives signals to the main thread alone, so in any other one nothing is held.
+    A SIGTERM that would end the process on the spot raises SystemExit instead, so that the caller can clean up. Signals that
+    are ignored stay so. Blocks may be nested. Python gives signals to the main thread alone, so in any other one nothing is
+    held. Handlers that are not Python's own, such as rclpy's, do not come back: start rclpy without its handlers.
     """
     held = HeldSignals()
     if threading.current_thread() is not threading.main_thread():
         yield held
         return
-    before = {number: handler for number in _HELD if (handler := signal.getsignal(number)) is not None}
+    before: dict[int, Any] = {}
 
     def restore() -> None:
-        for number, handler in reversed(before.items()):
-            signal.signal(number, handler)
+        try:
+            if signal.SIGTERM in before:
+                signal.signal(signal.SIGTERM, before[signal.SIGTERM])
+        finally:  # even where that handler was called at once, and raised
+            if signal.SIGINT in before:
+                signal.signal(signal.SIGINT, before[signal.SIGINT])
+
+    def send_on(number: int) -> None:
+        if before[number] is signal.SIG_DFL:
+            raise SystemExit(128 + number)
+        signal.raise_signal(number)
 
     def keep(number: int, frame: FrameType | None) -> None:
         del frame
-        if held.number:
+        if held.obey():
             restore()
-            signal.raise_signal(number)
-        held.number = number
+            send_on(number)
+        else:
+            held.number = number
 
-    for number, handler in before.items():
-        if handler != signal.SIG_IGN:
-            signal.signal(number, keep)
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if handler not in (None, signal.SIG_IGN):
+                before[number] = handler
+                signal.signal(number, keep)
         yield held
     finally:
         restore()
-        if held.number:
-            signal.raise_signal(held.number)
+        if number_left := held.obey():
+            send_on(number_left)

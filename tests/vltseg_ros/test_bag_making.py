@@ -48,7 +48,7 @@ def made(given, output, settings=None, **options):
 @pytest.mark.parametrize(("name", "num_files"), [("a.mcap", 0), ("a.db3", 0), ("folder", 2)])
 def test_frames_come_by_condition_and_sequence_at_the_times_of_their_numbers(tmp_path, camvid, name, num_files):
     outcome, _ = made(f"camvid={camvid}", tmp_path / name)
-    assert (outcome.num_frames, outcome.stopped) == (6, False) and outcome.num_bytes > 0
+    assert (outcome.num_frames, outcome.stopped_by) == (6, 0) and outcome.num_bytes > 0
     assert outcome.duration_s == pytest.approx(4 + 2 / 30)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "camvid"])  # nothing else is left
     assert (len(list((tmp_path / name).iterdir())) if num_files else 0) == num_files
@@ -167,21 +167,31 @@ def test_stopping_leaves_a_whole_bag_of_what_was_written(tmp_path, camvid, name,
 
     count = []
     outcome, _ = made(f"camvid={camvid}", tmp_path / name, on_frame=stop_at_the_third)
-    assert outcome.stopped and outcome.num_frames == 3
+    assert outcome.stopped_by == number and outcome.num_frames == 3
     source = BagSource(tmp_path / name)
     assert len(list(source.frames())) == 3 and source.losses == []
     assert {path.name for path in tmp_path.iterdir()} == {name, "camvid"}
 
 
-def test_a_second_ctrl_c_stops_at_once_and_leaves_nothing(tmp_path, camvid):
+def test_a_second_signal_stops_at_once_and_leaves_nothing(tmp_path, camvid):
     def stop_twice():
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit) as ended:
         made(f"camvid={camvid}", tmp_path / "a.mcap", on_frame=stop_twice)
+    assert ended.value.code == 143
     assert {path.name for path in tmp_path.iterdir()} == {"camvid"}
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_failure_is_told_though_a_signal_came_as_well(tmp_path, camvid):
+    def stop_and_fail():
+        signal.raise_signal(signal.SIGTERM)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        made(f"camvid={camvid}", tmp_path / "a.mcap", on_frame=stop_and_fail)
+    assert {path.name for path in tmp_path.iterdir()} == {"camvid"}
 
 
 def test_ctrl_c_when_the_last_frame_is_written_costs_nothing(tmp_path, camvid, monkeypatch):
@@ -192,7 +202,7 @@ def test_ctrl_c_when_the_last_frame_is_written_costs_nothing(tmp_path, camvid, m
     close = Writer.close
     monkeypatch.setattr(Writer, "close", close_and_stop)
     outcome, _ = made(f"camvid={camvid}", tmp_path / "a.mcap")
-    assert (outcome.num_frames, outcome.stopped) == (6, False)
+    assert (outcome.num_frames, outcome.stopped_by) == (6, 0)
     assert len(list(BagSource(tmp_path / "a.mcap").frames())) == 6
 
 
