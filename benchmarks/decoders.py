@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time of the whole network by its decoder on the same encoder, and with transformers' Mask2Former, on a CPU in fp32.
+"""Time of the whole network by its decoder, from the same encoder, and with transformers' Mask2Former, on a CPU in fp32.
 
     python benchmarks/decoders.py [--encoder eva02_clip_b] [--size 512] [--rounds 7] [--json FILE]
 
 `Segmenter.segment` of one image, uint8 in, labels and confidence out, with the Mask2Former of this package and with the
-encoder-only decoder. Beside them the image encoder and feature pyramid alone, which no decoder can be faster than, and the
-same followed by transformers' Mask2Former and its semantic map, as benchmarks/decode_head.py has it. Random weights; all take
-turns in one process, which keeps the memory that it frees, as the node does; medians are compared. Needs the extra 'dev'.
+encoder-only decoder. Beside them, from the same image: the image encoder alone, which no decoder can be faster than, and the
+same with the feature pyramid as it was trained, transformers' Mask2Former and its semantic map to labels, as
+benchmarks/decode_head.py has them (no confidence, which is in our favour by nothing but a maximum over classes on their side).
+Random weights; all take turns in one process; medians are compared. Needs the extra 'dev'.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from vltseg_core.checkpoints.native import Checkpoint
 from vltseg_core.config import EncoderOnlyConfig, VltsegConfig, preset
 from vltseg_core.data.demo_scenes import DemoSequence
 from vltseg_core.evaluation.machine import describe_machine
-from vltseg_core.kept_memory import keep_freed_memory
 from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.model.vltseg import Vltseg
 from vltseg_core.runtime import Segmenter
+from vltseg_core.runtime.network_input import NetworkInput
 
 ALONE, ENCODER_ONLY, MASK2FORMER, TRANSFORMERS = "encoder alone", "encoder-only", "Mask2Former", "transformers' Mask2Former"
 
@@ -56,27 +57,30 @@ def measured(encoder: str, image_px: int, rounds: int) -> dict[str, float]:
         with_mask2former, name="encoder_only", pixel_decoder=None, mask_decoder=None, encoder_only=EncoderOnlyConfig()
     )
     image = DemoSequence(5, image_size=(image_px, image_px)).frame(10).image
-    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float().div(255).to(memory_format=torch.channels_last)
-    encoding = network(with_mask2former).eval()
-    fold_for_inference(encoding)
-    encoding.to(memory_format=torch.channels_last)
+    plain, folded = (network(with_mask2former).eval().to(memory_format=torch.channels_last) for _ in range(2))
+    fold_for_inference(folded)
+    normalised = NetworkInput(with_mask2former, "fp32", torch.device("cpu"))
 
-    def maps() -> list[Tensor]:
-        return list(encoding.feature_pyramid(encoding.image_encoder(pixels).feature_maps))
+    def encoded() -> tuple[Tensor, ...]:
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
+        return folded.image_encoder(normalised(pixels, (image_px, image_px)), with_embedding=False).feature_maps
+
+    def pyramid() -> list[Tensor]:
+        return list(plain.feature_pyramid(encoded()))
 
     assert with_mask2former.mask_decoder is not None
-    reference = Reference(maps(), with_mask2former.mask_decoder.num_queries, image_px)
+    reference = Reference(pyramid(), with_mask2former.mask_decoder.num_queries, image_px)
     reference.pixel_decoder.to(memory_format=torch.channels_last)
 
     def with_transformers() -> object:
-        value: object = maps()
+        value: object = pyramid()
         for part in reference.parts():
             value = part(value)
         return value
 
     both = {ENCODER_ONLY: segmenter(without_decoder), MASK2FORMER: segmenter(with_mask2former)}
     works: dict[str, Callable[[], object]] = {
-        ALONE: maps,
+        ALONE: encoded,
         **{name: partial(whole.segment, [image]) for name, whole in both.items()},
         TRANSFORMERS: with_transformers,
     }
@@ -96,7 +100,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, help="also write the figures there")
     arguments = parser.parse_args()
-    keep_freed_memory()
     seconds = measured(arguments.encoder, arguments.size, arguments.rounds)
     for name, median in seconds.items():
         print(f"{name}: {1000 * median:.0f} ms")

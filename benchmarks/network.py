@@ -11,8 +11,7 @@ best of `Segmenter.segment`, uint8 in, labels and confidence out; the peak memor
 CPU, the allocator's on a GPU); the operations that torch.utils.flop_counter counts, a multiply-add as two; the rate that
 makes by the median, and its share of what a large matrix product reaches on the same machine in the same precision; and how
 many cores other processes kept busy meanwhile: each waits --patience-s for them to be quiet, and tries thrice. Weights are
-random but for presets that come with theirs, and only 19 classes use those. The process keeps the memory that it frees, as
-the node does; with MALLOC_ARENA_MAX=64 in the environment glibc does as it does by itself.
+random but for presets that come with theirs, and only 19 classes use those.
 """
 
 from __future__ import annotations
@@ -37,7 +36,6 @@ from result_table import Row, finish
 from vltseg_core.checkpoints import native
 from vltseg_core.config import VltsegConfig, preset
 from vltseg_core.evaluation.line_chart import line_charts
-from vltseg_core.kept_memory import keep_freed_memory
 from vltseg_core.labels import CLASS_TABLES, ClassTable, SemanticClass
 from vltseg_core.model.profile import network_cost
 from vltseg_core.model.vltseg import Vltseg
@@ -87,7 +85,6 @@ def main() -> None:
     arguments = parser.parse_args()
     device = resolve_device(arguments.device)
     if arguments.case:
-        keep_freed_memory()
         print(json.dumps(measured(Case(**json.loads(arguments.case)), device, arguments.patience_s)))
     elif arguments.peak_of:
         wait_for_quiet(arguments.patience_s)

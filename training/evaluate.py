@@ -8,10 +8,8 @@ import sys
 
 from vltseg_core.errors import VltsegError
 from vltseg_core.evaluation.evaluate_command import run
-from vltseg_core.kept_memory import keep_freed_memory
 
 if __name__ == "__main__":
-    keep_freed_memory()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is done is kept
     try:
         sys.exit(run(sys.argv[1:]))

@@ -10,11 +10,9 @@ from __future__ import annotations
 import sys
 
 from vltseg_core.errors import VltsegError
-from vltseg_core.kept_memory import keep_freed_memory
 from vltseg_core.training.command_line import run
 
 if __name__ == "__main__":
-    keep_freed_memory()
     try:
         sys.exit(run(sys.argv[1:]))
     except VltsegError as error:

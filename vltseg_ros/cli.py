@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from vltseg_core.errors import VltsegError
-from vltseg_core.kept_memory import keep_freed_memory
 from vltseg_ros import analyse_command
 from vltseg_ros.bag_command import bag
 from vltseg_ros.checkpoint_commands import convert, describe, fetch
@@ -52,7 +51,6 @@ def main() -> None:
 
     VLTSEG_DEBUG=1 in the environment shows the traceback instead.
     """
-    keep_freed_memory()
     try:
         app()
     except VltsegError as error:

@@ -14,7 +14,6 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 
-from vltseg_core.kept_memory import keep_freed_memory
 from vltseg_ros.parent_process import end_with_parent
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ def run_node(build: Callable[[], SegmentationNode], arguments: list[str] | None 
     autostart stays, unconfigured, for its lifecycle manager. A signal ends it within 10 s even if its network hangs in
     configure or activate.
     """
-    keep_freed_memory()
     rclpy.init(args=arguments)
     closing, ended = threading.Event(), threading.Event()
     threading.Thread(target=_leave_after_signal, args=(closing, ended), name="signal-watch", daemon=True).start()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,8 @@ from vltseg_core.runtime.tensorrt_backend import EngineRequest, Progress, Weight
 from vltseg_core.runtime.weights_path import weights_path
 
 DEFAULT_IMAGE_SIZE = (360, 640)
+_CPU_PIXELS_AT_ONCE = 400_000
+"""Larger batches take longer on a CPU than their images one by one: activations outgrow its caches and need fresh pages."""
 
 
 class Segmenter:
@@ -173,7 +176,7 @@ class Segmenter:
 
         Args:
             images: uint8 [H, W, 3] RGB each, or what `upload` made of them; sizes may differ. Images of one size enter the
-                network as one batch.
+                network as one batch, on a CPU as several small ones.
             box: (height, width) in pixels that every image is fitted to first, its ratio kept, in place of `input_size`.
 
         Raises InputError for an array that is no such image; DeviceMemoryError when memory runs out; DeviceLostError where
@@ -245,6 +248,10 @@ class Segmenter:
         scores_of = ClassScores(self._runner, self._config, self._window, self._whole_masks)
         height, width = images[0].pixels.shape[:2]
         input_size = fit_within((height, width), box) if box else self._input_size or (height, width)
+        at_once = self._images_at_once(input_size)
+        if len(images) > at_once:
+            parts = [images[i : i + at_once] for i in range(0, len(images), at_once)]
+            return [found for part in parts for found in self._segment_batch(part, box)]
         with device_faults_told(self._device, f"{len(images)} images of {width}x{height}"):
             batch = self._transfer.batch(images)
             if self._augmentation == PLAIN:
@@ -253,6 +260,13 @@ class Segmenter:
                 batch, input_size, lambda view, size: scores_of(self._input(view, size), (height, width))
             )
             return labelled(scores, self._precision)
+
+    def _images_at_once(self, input_size: tuple[int, int]) -> int:
+        """How many images to put through the eager network together; a compiled one has its own number, see `NetworkRunner`."""
+        assert self._runner is not None
+        if self._device.type != "cpu" or self._runner.name != "eager":
+            return sys.maxsize
+        return max(1, _CPU_PIXELS_AT_ONCE // (input_size[0] * input_size[1]))
 
     def warm_up(self, image_size: tuple[int, int] = DEFAULT_IMAGE_SIZE, batch_size: int = 1) -> float:
         """Run twice on grey images (height, width), so that the first real one is not slow; seconds of the last pass."""

@@ -14,8 +14,10 @@ from vltseg_core.checkpoints import native, published
 from vltseg_core.data.demo_scenes import DemoSequence
 from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError, InputError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
+from vltseg_core.model.mask_decoder import MaskPrediction
 from vltseg_core.runtime import Segmenter
 from vltseg_core.runtime.describe import describe_network
+from vltseg_core.runtime.network_runner import NetworkRunner
 from vltseg_core.runtime.weights_path import weights_path
 
 
@@ -38,6 +40,23 @@ def test_sizes_may_differ_and_results_keep_their_order(segmenter: Segmenter) -> 
         alone = segmenter.segment([image])[0]
         assert (alone.labels == result.labels).mean() > 0.999
         assert np.abs(alone.confidence.astype(int) - result.confidence).max() <= 1
+
+
+def test_a_cpu_takes_large_batches_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    segmenter = Segmenter.load("tiny", device="cpu", input_size=(300, 400))
+    batches: list[int] = []
+    predict = NetworkRunner.__call__
+
+    def counted(self: NetworkRunner, images: torch.Tensor) -> MaskPrediction:
+        batches.append(len(images))
+        return predict(self, images)
+
+    monkeypatch.setattr(NetworkRunner, "__call__", counted)
+    images = [scene((90, 120), seed=5_000_000 + i) for i in range(7)]
+    together = segmenter.segment(images)
+    assert batches == [3, 3, 1]  # 120,000 pixels each
+    for image, result in zip(images, together, strict=True):
+        assert (segmenter.segment([image])[0].labels == result.labels).mean() > 0.999
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (3, 900), (33, 31)])
