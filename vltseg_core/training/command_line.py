@@ -22,6 +22,7 @@ from lightning.pytorch.strategies import FSDPStrategy
 from vltseg_core.checkpoints import native
 from vltseg_core.checkpoints.pretrained_towers import IMAGENET
 from vltseg_core.errors import CheckpointError, ConfigurationError, DeviceError
+from vltseg_core.runtime.weights_path import weights_path
 from vltseg_core.training.activation_checkpointing import blocks_of
 from vltseg_core.training.arguments import Arguments, parse
 from vltseg_core.training.checkpoint_files import DurableCheckpoints, checkpoint_to_resume, last_checkpoint
@@ -206,6 +207,6 @@ def _credits(task: SegmentationTask, data: SourcesDataModule) -> str:
     start = task.pretrained
     credited = [TOWER_CREDITS.get(start, f"the image encoder's start: '{start}'")] if start else []
     if task.initial_weights:
-        credited += native.read_header(Path(task.initial_weights))[1].split(_BETWEEN_CREDITS)
+        credited += native.read_header(weights_path(task.initial_weights))[1].split(_BETWEEN_CREDITS)
     credited += [source.data_set.credit for source in data.sources]
     return _BETWEEN_CREDITS.join(dict.fromkeys(credited + [DEMO_CREDIT] * (DEMO in data.source_names)))

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -24,6 +23,7 @@ from vltseg_core.evaluation.confusion import ConfusionMatrix
 from vltseg_core.model.hierarchical_image_encoder import ConvImageEncoder, MobileClipImageEncoder
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.runtime.sliding_window import SlidingWindow
+from vltseg_core.runtime.weights_path import weights_path
 from vltseg_core.training.activation_checkpointing import checkpoint_activations
 from vltseg_core.training.distributed import sum_over_processes
 from vltseg_core.training.losses import (
@@ -54,7 +54,7 @@ class SegmentationTask(pl.LightningModule):
         class_embeddings: safetensors file of class embeddings [K, D], or the name of a set that comes with the package;
             null makes them with the text tower that belongs to `pretrained`.
         prompts: YAML file, or the name of one that comes with the package, for those that are made.
-        initial_weights: weights file of the same network to start from; null starts from random weights.
+        initial_weights: weights of the same network to start from, a file or "tiny"; null starts from random ones.
         pretrained: what the image encoder starts from, see `load_pretrained_tower`; null starts from random weights.
         freeze_encoder: whether the image encoder stays as it is.
         frozen_stages: how many of a convolutional encoder's stages, and its stem, stay as they are.
@@ -117,7 +117,7 @@ class SegmentationTask(pl.LightningModule):
         if pretrained is not None:
             load_pretrained_tower(self.network.image_encoder, pretrained)
         if initial_weights is not None:
-            load_initial_weights(self.network, Path(initial_weights))
+            load_initial_weights(self.network, weights_path(initial_weights))
         freeze(self.network, encoder=freeze_encoder, num_stages=frozen_stages, matching=not is_matched)
         if activation_checkpointing:
             checkpoint_activations(self.network)
