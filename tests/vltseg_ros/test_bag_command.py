@@ -64,7 +64,7 @@ def test_ctrl_c_leaves_a_whole_bag(tmp_path):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130 and "the bag is whole" in stderr
+    assert process.returncode == 130 and "the bag is whole" in stderr, stderr
     source = BagSource(tmp_path / "a.mcap")
     assert 0 < len(list(source.frames())) < 20_000 and source.losses == []
     assert [path.name for path in tmp_path.iterdir()] == ["a.mcap"]
