@@ -6,7 +6,7 @@
 `Segmenter.segment` of one image, uint8 in, labels and confidence out, with the Mask2Former of this package and with the
 encoder-only decoder. Beside them, from the same image: the image encoder alone, which no decoder can be faster than, and the
 same with the feature pyramid as it was trained, transformers' Mask2Former and its semantic map to labels, as
-benchmarks/decode_head.py has them (no confidence, which is in our favour by nothing but a maximum over classes on their side).
+benchmarks/decode_head.py has them, channels last. It makes labels alone, without the confidence that ours come with.
 Random weights; all take turns in one process; medians are compared. Needs the extra 'dev'.
 """
 

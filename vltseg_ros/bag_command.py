@@ -55,7 +55,7 @@ def make(
     """Make a bag: images, camera info, and ground truth with the same stamps where there is some.
 
     Times come from the frame numbers of the data set's file names where they have any; sequences follow each other.
-    Ctrl-C leaves a whole bag of what was written so far.
+    Ctrl-C and SIGTERM leave a whole bag of what was written so far.
     """
     from vltseg_ros.bag_contents import ContentSettings, open_contents
     from vltseg_ros.bag_making import make_bag, storage_for

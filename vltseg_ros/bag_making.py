@@ -53,7 +53,8 @@ def make_bag(
 
     The metadata lies in the bag's own (custom_data) and, so that it survives what cuts the bag's end off, as JSON in its
     first message. On Ctrl-C or SIGTERM `output` is a whole bag of what was written up to the frame under way. On a second
-    one before that frame's end, and on any exception, nothing is left under its name.
+    one before that frame's end, and on any exception, nothing is left under its name. Files that cannot be read are no frames:
+    signals wait until one is written.
     """
     chosen = storage_for(output, storage)
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -53,11 +53,15 @@ def signals_held() -> Iterator[HeldSignals]:
 
     def keep(number: int, frame: FrameType | None) -> None:
         del frame
-        if held.obey():
-            restore()
-            send_on(number)
-        else:
+        first = held.obey()
+        if not first:
             held.number = number
+            return
+        restore()
+        try:
+            send_on(first)
+        finally:  # an outer block counts them both
+            send_on(number)
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):

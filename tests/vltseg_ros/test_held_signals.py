@@ -61,6 +61,17 @@ def test_an_inner_block_passes_its_signal_to_the_outer_one():
         assert outer.obey() == signal.SIGINT
 
 
+@pytest.mark.parametrize("first", KIND_OF)
+@pytest.mark.parametrize("second", KIND_OF)
+def test_two_in_an_inner_block_are_two_for_the_outer_one(first, second):
+    done = []
+    with pytest.raises(KIND_OF[second]), signals_held(), signals_held():
+        signal.raise_signal(first)
+        signal.raise_signal(second)
+        done.append("the rest")
+    assert not done
+
+
 def test_an_exception_does_not_swallow_the_signal():
     with pytest.raises(KeyboardInterrupt) as interrupted, signals_held():
         signal.raise_signal(signal.SIGINT)

@@ -42,7 +42,7 @@ def _panel(title: str, curves: Mapping[str, Points], x_label: str, top: int) -> 
             share = line / _NUM_GRID_LINES
             x, y = place(x_low + share * (x_high - x_low), y_low + share * (y_high - y_low))
             parts.append(f'<path d="M{_LEFT} {y:.1f}H{right}" stroke="{_GRID}"/>')
-            parts.append(_text(_LEFT - 6, y + 4, f"{y_low + share * (y_high - y_low):.3g}", "end"))
+            parts.append(_text(_LEFT - 6, y + 4, _tick(y_low + share * (y_high - y_low), y_high - y_low), "end"))
             parts.append(_text(x, bottom + 16, f"{x_low + share * (x_high - x_low):g}", "middle"))
         parts.append(_text((_LEFT + right) / 2, bottom + 31, x_label, "middle"))
         for number, (name, curve) in enumerate(curves.items()):
@@ -51,9 +51,19 @@ def _panel(title: str, curves: Mapping[str, Points], x_label: str, top: int) -> 
             path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
             parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
             parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.4" fill="{colour}"/>' for x, y in places[-1:]]
-            latest = f"{escape(name)}  {curve[-1][1]:.3g}" if curve else escape(name)
+            latest = f"{escape(name)}  {_value(curve[-1][1])}" if curve else escape(name)
             parts.append(f'<text x="{right + 14}" y="{_TOP + 8 + 17 * number}" fill="{colour}">{latest}</text>')
     return "".join([*parts, "</g>"])
+
+
+def _tick(value: float, span: float) -> str:
+    """With the decimals that tell one grid line from the next."""
+    decimals = max(0, math.ceil(-math.log10(span / _NUM_GRID_LINES)))
+    return f"{value:.{decimals}f}"
+
+
+def _value(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:

@@ -262,7 +262,10 @@ class Segmenter:
             return labelled(scores, self._precision)
 
     def _images_at_once(self, input_size: tuple[int, int]) -> int:
-        """How many images to put through the eager network together; a compiled one has its own number, see `NetworkRunner`."""
+        """How many images to put through the eager network together on a CPU.
+
+        A compiled one has its own number, see `NetworkRunner`; what it passes on to the eager network goes undivided.
+        """
         assert self._runner is not None
         if self._device.type != "cpu" or self._runner.name != "eager":
             return sys.maxsize
