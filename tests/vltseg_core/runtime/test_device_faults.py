@@ -12,6 +12,7 @@ import torch
 from vltseg_core.errors import DeviceError, DeviceLostError, DeviceMemoryError, NonFiniteScoresError
 from vltseg_core.runtime import Segmenter
 from vltseg_core.runtime.device_faults import device_fault
+from vltseg_core.runtime.network_runner import NetworkRunner
 
 CUDA = torch.device("cuda:1")
 IMAGE = np.zeros((32, 32, 3), np.uint8)
@@ -68,7 +69,7 @@ def test_a_segmenter_says_what_failed(monkeypatch: pytest.MonkeyPatch, raised: E
     def fail(*arguments: Any) -> Any:
         raise raised
 
-    monkeypatch.setattr(segmenter, "_runner", fail)
+    monkeypatch.setattr(NetworkRunner, "__call__", fail)
     with pytest.raises(expected) as caught:
         segmenter.segment([IMAGE])
     assert type(caught.value) is expected
