@@ -21,8 +21,10 @@ _STORAGE_OF_SUFFIX: dict[str, Storage] = {".mcap": "mcap", ".db3": "sqlite3"}
 
 
 class MadeBag(NamedTuple):
-    """A bag that was written. duration_s: from its first frame to its last. stopped_by: the signal that
-    came before its end, 0 for none."""
+    """A bag that was written.
+
+    duration_s: from its first frame to its last. stopped_by: the signal that came before its end, 0 for none.
+    """
 
     path: Path
     num_frames: int
