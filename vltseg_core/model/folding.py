@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
+from timm.layers.norm_act import BatchNormAct2d
+from timm.models.efficientnet import EfficientNetFeatures
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -28,8 +32,10 @@ def fold_for_inference(network: Vltseg) -> None:
         finest = decoder.input_convs[-1]
         assert isinstance(finest, nn.Sequential)
         pyramid.up2, finest[0] = _with_pointwise(pyramid.up2, finest[0]), nn.Identity()
+    trunk = getattr(network.image_encoder, "trunk", None)
+    runs_in_order = set(trunk.modules()) if isinstance(trunk, EfficientNetFeatures) else set()
     for module in list(network.modules()):
-        if isinstance(module, nn.Sequential):
+        if isinstance(module, nn.Sequential) or module in runs_in_order:
             _fold_batch_norms(module)
         for name, child in module.named_children():
             if type(child) is nn.Linear:
@@ -49,12 +55,14 @@ def _with_pointwise(doubling: nn.Module, pointwise: nn.Module) -> nn.ConvTranspo
     return folded.eval()
 
 
-def _fold_batch_norms(layers: nn.Sequential) -> None:
-    for index in range(len(layers) - 1):
-        conv, norm = layers[index], layers[index + 1]
-        if isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) and type(norm) is nn.BatchNorm2d:
-            layers[index] = fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.ConvTranspose2d))
-            layers[index + 1] = nn.Identity()
+def _fold_batch_norms(layers: nn.Module) -> None:
+    """Every norm that is the next child after a convolution; of one with an activation that stays."""
+    for (conv_name, conv), (norm_name, norm) in pairwise(list(layers.named_children())):
+        is_norm = type(norm) is nn.BatchNorm2d or isinstance(norm, BatchNormAct2d)
+        if isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d) and is_norm:
+            folded = fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.ConvTranspose2d))
+            setattr(layers, conv_name, folded)
+            setattr(layers, norm_name, norm.act if isinstance(norm, BatchNormAct2d) else nn.Identity())
 
 
 def _as_own_linear(layer: nn.Linear) -> Linear:
