@@ -42,7 +42,7 @@ check: $(READY) ## Format, lint and types
 	$(BIN)/mypy
 
 test: check ## Checks, tests and what they cover; ARGS='-k ...' for some tests alone
-	$(BIN)/python -m pytest $(or $(ARGS),--cov --cov-report=)
+	$(BIN)/python -m pytest $(or $(ARGS),--numprocesses=2 --dist=loadfile --cov --cov-report=)
 	$(if $(ARGS),,$(BIN)/coverage report --include='vltseg_ros/*' --fail-under=90)
 	$(if $(ARGS),,$(BIN)/coverage report --include='vltseg_core/runtime/*' --fail-under=90)
 

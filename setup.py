@@ -66,6 +66,7 @@ setup(
             "pytest",
             "pytest-timeout",
             "pytest-cov",
+            "pytest-xdist",
             "ruff",
             "mypy",
             "types-PyYAML",

@@ -58,11 +58,12 @@ class HostileMessages:
         self._stamp(drawn.message)
         return drawn
 
-    def largest(self) -> Drawn:
-        """The largest sound message that there will be: 8K where images are raw."""
+    def largest(self, number: int) -> Drawn:
+        """A sound message as large as there will be any: 8K where images are raw, of one encoding or another by its number."""
         if self._good is good_compressed:
             return self.good()
-        return Drawn(_image(self._random, "rgb16", 4320, 7680), "sound", "answered", (4320, 7680))
+        encoding = ("rgb16", "mono8", "rgba16")[number % 3]
+        return Drawn(_image(self._random, encoding, 4320, 7680), "sound", "answered", (4320, 7680))
 
     def _stamp(self, message: Any) -> None:
         """Rising, equal, backwards, zero, far past and far future."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from vltseg_core.checkpoints import native, published
+from vltseg_core.config import ImageEncoderConfig, preset
 from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.model.linear import Linear
 from vltseg_core.model.peak_memory import PeakMemory
@@ -40,6 +42,28 @@ def test_the_result_is_the_plain_network_s(build: Callable[[], Vltseg], fidelity
     fidelity(f"folded for inference, {plain.config.name}", "the network as trained", difference)
     assert difference < 1e-4
     assert sum(p.numel() for p in folded.parameters()) < sum(p.numel() for p in plain.parameters())
+
+
+def test_no_batch_norm_is_left_in_the_small_network() -> None:
+    network = tiny()
+    fold_for_inference(network)
+    assert not [name for name, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+@torch.no_grad()
+def test_a_tower_of_timm_s_with_other_blocks_stays_exact() -> None:
+    """Squeeze-and-excite, and blocks whose first convolution is the wide one."""
+    config = replace(preset("tiny"), image_encoder=ImageEncoderConfig("conv", "tf_efficientnetv2_b0"))
+    network = Vltseg(config).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    images = torch.randn(1, 3, 64, 96)
+    before = network(images).predictions[-1].mask_logits
+    fold_for_inference(network)
+    after = network(images).predictions[-1].mask_logits
+    assert float((after - before).abs().max() / before.abs().max()) < 1e-4
 
 
 def test_no_wide_map_is_left_at_the_fine_strides() -> None:

@@ -70,6 +70,26 @@ def test_labels_without_all_scores_are_the_labels_of_all_scores(with_classes: bo
     assert len(expected.labels.unique()) > 10
 
 
+def test_the_first_of_equal_classes_is_the_label() -> None:
+    scores = torch.tensor([0.1, 0.4, 0.1, 0.4])[None, :, None, None].expand(2, 4, 3, 5)
+    found = best_classes(scores)
+    assert (found.labels == 1).all() and found.labels.dtype == torch.int64
+    assert torch.allclose(found.scores, torch.full((2, 3, 5), 0.4)) and torch.allclose(found.totals, torch.ones(2, 3, 5))
+
+
+def test_more_classes_than_a_byte_counts_are_labelled_too() -> None:
+    scores = torch.rand(1, 300, 4, 6)
+    found = best_classes(scores)
+    assert torch.equal(found.labels, scores.argmax(1)) and found.labels.max() > 255
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_text_query_s_mask_that_is_no_number_is_seen_in_the_best_score(value: float) -> None:
+    masks = torch.randn(1, 19, 8, 8)
+    masks[0, 7, 3, 4] = value
+    assert not semantic_best(MaskPrediction(masks, None), (32, 32)).scores.sum().isfinite()
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_mask_that_is_no_number_is_seen_in_the_best_score(value: float) -> None:
     prediction = MaskPrediction(torch.randn(1, 5, 8, 8), torch.randn(1, 5, 4))
