@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torchvision.ops import FeaturePyramidNetwork  # type: ignore[import-untyped]  # torchvision has no stubs
 
 from vltseg_core.config import FpnDecoderConfig
+from vltseg_core.model.upsampling import doubled
 
 STRIDES = (4, 8, 16, 32)
 _SCORE_MAP_LEVEL = 2
@@ -70,5 +71,5 @@ class _ScaleHead(nn.Module):
             is_last = step == len(self.convs) - 1
             target = size if is_last else (2 * level.shape[-2], 2 * level.shape[-1])
             if target != (level.shape[-2], level.shape[-1]):
-                level = F.interpolate(level, size=target, mode="bilinear", align_corners=False)
+                level = doubled(level, target)
         return level

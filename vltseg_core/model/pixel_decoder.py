@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vltseg_core.config import PixelDecoderConfig
 from vltseg_core.model.attention import FeedForward, MultiHeadAttention
 from vltseg_core.model.deformable_attention import MultiScaleDeformableAttention
 from vltseg_core.model.linear import is_eager_cpu_inference
 from vltseg_core.model.positions import sine_positions
+from vltseg_core.model.upsampling import doubled
 
 NUM_MEMORY_LEVELS = 3
 
@@ -167,7 +167,10 @@ def _projection(in_channels: int, out_channels: int) -> nn.Sequential:
 def _add_upsampled(fine: Tensor, coarse: Tensor) -> Tensor:
     if is_eager_cpu_inference(fine):  # a level's part of all tokens is in no layout that torch knows, and slow
         coarse = coarse.clone(memory_format=torch.channels_last)
-    return F.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=False).add_(fine)
+    size = (fine.shape[-2], fine.shape[-1])
+    upsampled = doubled(coarse, size)
+    is_part = size[0] % 2 or size[1] % 2  # of a larger map
+    return upsampled + fine if is_part else upsampled.add_(fine)
 
 
 PixelDecoder = DeformablePixelDecoder | FpnPixelDecoder

@@ -7,12 +7,16 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch.nn import functional as F
 
+from vltseg_core.checkpoints import native
 from vltseg_core.config import PixelDecoderConfig
+from vltseg_core.data.demo_images import FIRST_UNSEEN_SEED, DemoImages
 from vltseg_core.model import deformable_attention
 from vltseg_core.model.bag_sampling import BagSampler
 from vltseg_core.model.deformable_attention import MultiScaleDeformableAttention
 from vltseg_core.model.pixel_decoder import build_pixel_decoder
+from vltseg_core.runtime.weights_path import WEIGHTS_FOLDER
 
 
 def bilinear(level_map: torch.Tensor, x: float, y: float) -> torch.Tensor:
@@ -113,6 +117,21 @@ def test_both_decoders_keep_the_pyramid_s_sizes() -> None:
         pixels = build_pixel_decoder(config, channels)(maps)
         assert pixels.mask_features.shape == (2, 16, 24, 31)
         assert [tuple(m.shape[-2:]) for m in pixels.memory] == sizes[:0:-1]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_street_lies_in_the_mask_where_it_lies_in_the_image(seed: int) -> None:
+    """Strides divide the padded image alone, and both show the same: maps of odd sizes must not shift what they show."""
+    network = native.load(WEIGHTS_FOLDER / "tiny.safetensors").network.eval()
+    street = DemoImages(1, first_seed=FIRST_UNSEEN_SEED + seed, image_size=(328, 456))[0].image
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (network.config.mean, network.config.std))
+    image = (torch.from_numpy(street).permute(2, 0, 1)[None] - mean) / std
+    labels, padded_labels = (
+        network(x).predictions[-1].mask_logits.argmax(1)[:, :82, :114] for x in (image, F.pad(image, (0, 24, 0, 24)))
+    )
+    assert (labels == padded_labels).float().mean() > 0.99
+    assert len(labels.unique()) > 5
 
 
 @torch.no_grad()
