@@ -78,13 +78,13 @@ def _best_of_logits(logits: Tensor) -> BestClasses:
 
 
 def _largest(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of values [B, K, R, W] over the classes and the first class that has it, int64, each [B, R, W].
+    """The largest of values [B, K, R, W] over the classes, and its class, int64, each [B, R, W].
 
-    Not finite where one of the values is NaN; the label says nothing then. On a CPU the maximum with its index takes twice
-    the time of the maximum and a comparison with it.
+    Not finite where one of the values is NaN; the class says nothing then. Where a CPU has class after class in memory, the
+    maximum with its index takes twice the time of the maximum and a comparison with it.
     """
     num_classes = values.shape[1]
-    if values.device.type != "cpu" or num_classes > torch.iinfo(torch.uint8).max:
+    if values.device.type != "cpu" or not values.is_contiguous() or num_classes > torch.iinfo(torch.uint8).max:
         largest, labels = values.max(dim=1)
         return largest, labels
     largest = values.amax(dim=1)

@@ -71,10 +71,15 @@ def test_labels_without_all_scores_are_the_labels_of_all_scores(with_classes: bo
 
 
 def test_the_first_of_equal_classes_is_the_label() -> None:
-    scores = torch.tensor([0.1, 0.4, 0.1, 0.4])[None, :, None, None].expand(2, 4, 3, 5)
+    scores = torch.tensor([0.1, 0.4, 0.1, 0.4])[None, :, None, None].repeat(2, 1, 3, 5)
     found = best_classes(scores)
     assert (found.labels == 1).all() and found.labels.dtype == torch.int64
     assert torch.allclose(found.scores, torch.full((2, 3, 5), 0.4)) and torch.allclose(found.totals, torch.ones(2, 3, 5))
+
+
+def test_classes_that_lie_last_in_memory_are_labelled_alike() -> None:
+    scores = torch.rand(2, 19, 6, 7)
+    assert torch.equal(best_classes(scores).labels, best_classes(scores.to(memory_format=torch.channels_last)).labels)
 
 
 def test_more_classes_than_a_byte_counts_are_labelled_too() -> None:
