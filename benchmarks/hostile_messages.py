@@ -59,7 +59,7 @@ class HostileMessages:
         return drawn
 
     def largest(self, number: int) -> Drawn:
-        """A sound message as large as there will be any: 8K where images are raw, of one encoding or another by its number."""
+        """A sound message; where images are raw as large as there will be any, 8K, of one encoding or another by its number."""
         if self._good is good_compressed:
             return self.good()
         encoding = ("rgb16", "mono8", "rgba16")[number % 3]

@@ -73,6 +73,13 @@ def test_the_merged_report_equals_the_serial_one(drives, tmp_path):
         assert {"report.html", "overlays", "result_bag", "finished.json"} <= kept
 
 
+def is_below_this_process(process):
+    try:
+        return psutil.Process() in process.parents()
+    except psutil.NoSuchProcess:  # another test's, which has just ended
+        return False
+
+
 def kill_first_worker(output, killed):
     """SIGKILL to the process that plays into the first node that has got a frame."""
     deadline = time.monotonic() + 90
@@ -80,7 +87,7 @@ def kill_first_worker(output, killed):
         for log in output.glob("bags/*/node.log"):
             if "first frame" in log.read_text("utf-8", errors="replace"):
                 nodes = [p for p in psutil.process_iter(["cmdline"]) if "stand_in_node.py" in " ".join(p.info["cmdline"] or [])]
-                mine = [node for node in nodes if psutil.Process() in node.parents()]
+                mine = [node for node in nodes if is_below_this_process(node)]
                 if mine:
                     worker = mine[0].parent()
                     killed.append((mine[0], worker.pid))

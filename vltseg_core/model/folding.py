@@ -33,7 +33,8 @@ def fold_for_inference(network: Vltseg) -> None:
         assert isinstance(finest, nn.Sequential)
         pyramid.up2, finest[0] = _with_pointwise(pyramid.up2, finest[0]), nn.Identity()
     trunk = getattr(network.image_encoder, "trunk", None)
-    runs_in_order = set(trunk.modules()) if isinstance(trunk, EfficientNetFeatures) else set()
+    has_hooks = getattr(trunk, "feature_hooks", None) is not None  # its maps come from hooks on the convolutions themselves
+    runs_in_order = set(trunk.modules()) if isinstance(trunk, EfficientNetFeatures) and not has_hooks else set()
     for module in list(network.modules()):
         if isinstance(module, nn.Sequential) or module in runs_in_order:
             _fold_batch_norms(module)

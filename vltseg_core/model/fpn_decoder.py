@@ -12,7 +12,6 @@ from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.ops import FeaturePyramidNetwork  # type: ignore[import-untyped]  # torchvision has no stubs
 
 from vltseg_core.config import FpnDecoderConfig
@@ -45,7 +44,8 @@ class FpnDecoder(nn.Module):
         if self.with_score_map:
             assert score_map is not None  # the configuration says that there is one
             beside = maps[_SCORE_MAP_LEVEL]
-            resized = F.interpolate(score_map, size=beside.shape[-2:], mode="bilinear", align_corners=False)
+            size = (beside.shape[-2], beside.shape[-1])
+            resized = score_map if score_map.shape[-2:] == size else doubled(score_map, size)  # a tower's own is at stride 32
             maps[_SCORE_MAP_LEVEL] = torch.cat((beside, resized), dim=1)
         levels = self.pyramid(OrderedDict((str(i), m) for i, m in enumerate(maps))).values()
         size = (maps[0].shape[-2], maps[0].shape[-1])

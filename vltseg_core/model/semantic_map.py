@@ -90,7 +90,7 @@ def _largest(values: Tensor) -> tuple[Tensor, Tensor]:
     largest = values.amax(dim=1)
     ranks = torch.arange(num_classes, 0, -1, dtype=torch.uint8)[:, None, None]
     first = (values == largest[:, None]).view(torch.uint8).mul_(ranks).amax(dim=1)
-    return largest, num_classes - first.long()
+    return largest, (num_classes - first.long()).clamp_(max=num_classes - 1)
 
 
 def _score_bands(mask_logits: Tensor, class_logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:

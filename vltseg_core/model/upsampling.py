@@ -12,9 +12,12 @@ def doubled(coarse: Tensor, size: tuple[int, int]) -> Tensor:
 
     A convolution of stride 2 makes of a map of an odd length one that is a place longer than its half, and the last place
     lies partly beyond the map: the coarse map is doubled and cut, not shrunk to fit, which would shift all that it shows.
-    One that is too short, as of a tower that drops the last odd row, is stretched.
+    Where a tower leaves an odd row or column out, the coarse map's last one stands for it.
     """
-    twice = (2 * coarse.shape[-2], 2 * coarse.shape[-1])
-    is_covered = twice[0] >= size[0] and twice[1] >= size[1]
-    upsampled = F.interpolate(coarse, size=twice if is_covered else size, mode="bilinear", align_corners=False)
-    return upsampled if upsampled.shape[-2:] == size else upsampled[..., : size[0], : size[1]]
+    height, width = 2 * coarse.shape[-2], 2 * coarse.shape[-1]
+    upsampled = F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
+    if (height, width) == tuple(size):
+        return upsampled
+    if height < size[0] or width < size[1]:
+        upsampled = F.pad(upsampled, (0, max(0, size[1] - width), 0, max(0, size[0] - height)), mode="replicate")
+    return upsampled[..., : size[0], : size[1]]

@@ -19,6 +19,8 @@ from vltseg_core.runtime.constant_folding import fold_constants
 from vltseg_core.runtime.gather_sampling import GATHER_SAMPLING
 
 OUTPUT_NAMES = ("mask_logits", "class_logits")
+GRAPH_REVISION = 2
+"""Raised when the same weights compute something else than before, so that engines which were kept are built again."""
 
 
 class NetworkShape(NamedTuple):

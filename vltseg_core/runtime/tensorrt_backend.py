@@ -20,7 +20,7 @@ from vltseg_core.runtime.agreement import CompiledNetwork, require_agreement
 from vltseg_core.runtime.engine_cache import EngineCache, EngineIdentity, NoEngineError, file_digest
 from vltseg_core.runtime.network_runner import ReadyBackend
 from vltseg_core.runtime.nvidia_driver import driver_version
-from vltseg_core.runtime.run_time_network import NetworkShape, RunTimeNetwork, example_images, exported
+from vltseg_core.runtime.run_time_network import GRAPH_REVISION, NetworkShape, RunTimeNetwork, example_images, exported
 
 Progress = Callable[[str], None]
 """Told of each step in a few words."""
@@ -164,7 +164,7 @@ class EngineRequest:
     def identity(self, compiler: EngineCompiler) -> EngineIdentity:
         """Everything that the engine depends on."""
         versions = {"vltseg": vltseg_core.__version__, "torch": torch.__version__, **compiler.versions(self.device)}
-        settings = {**compile_settings(self.precision), "gather_sampling": self.gather_sampling}
+        settings = {**compile_settings(self.precision), "gather_sampling": self.gather_sampling, "graph": GRAPH_REVISION}
         return EngineIdentity(self.weights.digest(), self.config, *self.shape, self.precision, settings, versions)
 
 

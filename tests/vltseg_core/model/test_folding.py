@@ -51,14 +51,24 @@ def test_no_batch_norm_is_left_in_the_small_network() -> None:
 
 
 @torch.no_grad()
-def test_a_tower_of_timm_s_with_other_blocks_stays_exact() -> None:
-    """Squeeze-and-excite, and blocks whose first convolution is the wide one."""
-    config = replace(preset("tiny"), image_encoder=ImageEncoderConfig("conv", "tf_efficientnetv2_b0"))
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        ImageEncoderConfig(
+            "conv", "tf_efficientnetv2_b0"
+        ),  # squeeze-and-excite, and blocks whose first convolution is the wide one
+        ImageEncoderConfig("conv", "efficientnet_lite0", overrides={"feature_location": "expansion"}),  # maps taken by hooks
+    ],
+)
+def test_other_towers_of_timm_s_stay_exact(encoder: ImageEncoderConfig) -> None:
+    config = replace(preset("tiny"), image_encoder=encoder)
     network = Vltseg(config).eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_()
-            module.running_var.uniform_(0.5, 2)
+            for values in (module.running_mean, module.bias):
+                values.normal_()
+            for values in (module.running_var, module.weight):
+                values.uniform_(0.5, 2)
     images = torch.randn(1, 3, 64, 96)
     before = network(images).predictions[-1].mask_logits
     fold_for_inference(network)

@@ -23,5 +23,7 @@ def test_places_stay_over_their_pixels(num_fine: int) -> None:
     assert torch.allclose(found[0, 0, 1:-1, 0], ramp(num_fine, 16)[0, 0, 1:-1, 0])  # the ends repeat the last centre
 
 
-def test_a_map_that_is_too_short_is_stretched() -> None:
-    assert doubled(torch.rand(1, 2, 5, 7), (11, 15)).shape == (1, 2, 11, 15)
+def test_where_a_tower_left_the_odd_row_out_the_last_one_stands_for_it() -> None:
+    found = doubled(ramp(11, 32), (23, 7))
+    assert torch.allclose(found[0, 0, 1:21, 0], ramp(23, 16)[0, 0, 1:21, 0])
+    assert torch.equal(found[0, 0, 22], found[0, 0, 21])

@@ -12,11 +12,13 @@ import torch
 from torch.nn import functional as F
 
 from tests.vltseg_core.runtime.networks import run_time_network, small_config
+from vltseg_core.checkpoints import native
 from vltseg_core.errors import DeviceError
 from vltseg_core.runtime import export
 from vltseg_core.runtime.export import DESCRIPTION_FILE, export_onnx, export_pt2
 from vltseg_core.runtime.gather_sampling import gather_sample
-from vltseg_core.runtime.run_time_network import NetworkShape
+from vltseg_core.runtime.run_time_network import NetworkShape, RunTimeNetwork, example_images, exported
+from vltseg_core.runtime.weights_path import WEIGHTS_FOLDER
 
 SHAPE = NetworkShape(1, 64, 96)
 
@@ -58,3 +60,13 @@ def test_a_place_that_is_no_number_is_sampled_as_no_number() -> None:
     grid = torch.tensor([[[[float("nan"), 0.0], [0.0, 0.0]]]])
     sampled = gather_sample(torch.rand(1, 2, 3, 4), grid)
     assert bool(sampled[..., 0].isnan().all()) and bool(sampled[..., 1].isfinite().all())
+
+
+@torch.no_grad()
+def test_an_image_of_odd_sides_is_exported_as_it_is_computed() -> None:
+    network = RunTimeNetwork(native.load(WEIGHTS_FOLDER / "tiny.safetensors").network.eval())
+    shape = NetworkShape(1, 75, 101)
+    images = example_images(shape, network)
+    found, expected = exported(network, shape).module()(images)[0], network(images)[0]
+    assert found.shape == expected.shape == (1, 19, 19, 26)
+    assert float((found - expected).abs().max() / expected.abs().max()) < 1e-5

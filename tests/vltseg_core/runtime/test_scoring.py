@@ -21,6 +21,8 @@ from vltseg_core.runtime import Segmenter
 from vltseg_core.runtime.labelling import labelled
 from vltseg_core.runtime.scoring import ClassScores
 from vltseg_core.runtime.sliding_window import SlidingWindow
+from vltseg_core.runtime.weights_path import WEIGHTS_FOLDER
+from vltseg_core.training.validation_images import predict_labels
 
 SIZE = (150, 210)
 
@@ -72,6 +74,21 @@ def test_the_best_are_those_of_the_scores(
     assert torch.allclose(found.scores, expected.scores, atol=1e-6)
     assert (found.labels == expected.labels).float().mean() > 0.999
     assert torch.allclose(found.totals, expected.totals, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(73, 101), (72, 100)])
+def test_masks_that_reach_beyond_an_image_are_cut_and_not_shrunk(size: tuple[int, int]) -> None:
+    network = native.load(WEIGHTS_FOLDER / "tiny.safetensors").network.eval()
+    torch.manual_seed(0)
+    inputs = 2 * torch.randn(1, 3, *size)
+    masks = network(inputs).predictions[-1].mask_logits
+    expected = F.interpolate(masks, scale_factor=4, mode="bilinear").softmax(1)[..., : size[0], : size[1]]
+    scores_of = ClassScores(_predict(network), network.config, None, False)
+    assert torch.allclose(scores_of(inputs, size), expected, atol=1e-6)
+    assert torch.allclose(scores_of.best(inputs, size).scores, expected.amax(1), atol=1e-6)
+    predicted = predict_labels(network, inputs, longest_side_px=0, window=None)
+    assert (predicted == expected.argmax(1)).float().mean() > 0.999
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
