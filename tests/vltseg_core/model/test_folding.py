@@ -62,18 +62,19 @@ def test_no_batch_norm_is_left_in_the_small_network() -> None:
 )
 def test_other_towers_of_timm_s_stay_exact(encoder: ImageEncoderConfig) -> None:
     config = replace(preset("tiny"), image_encoder=encoder)
-    network = Vltseg(config).eval()
+    torch.manual_seed(0)
+    network = Vltseg(config).eval().double()  # random norms let values grow beyond what fp32 rounds well
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             for values in (module.running_mean, module.bias):
                 values.normal_()
             for values in (module.running_var, module.weight):
                 values.uniform_(0.5, 2)
-    images = torch.randn(1, 3, 64, 96)
+    images = torch.randn(1, 3, 64, 96, dtype=torch.float64)
     before = network(images).predictions[-1].mask_logits
     fold_for_inference(network)
     after = network(images).predictions[-1].mask_logits
-    assert float((after - before).abs().max() / before.abs().max()) < 1e-4
+    assert float((after - before).abs().max() / before.abs().max()) < 1e-9
 
 
 def test_no_wide_map_is_left_at_the_fine_strides() -> None:
