@@ -69,9 +69,8 @@ def test_every_mask_comes_back_with_the_stamp_and_the_content_of_its_frame(play)
     record, masks = play("tiny", 12)
     assert record.num_answered == len(masks) == len(record.frames) == 12
     assert record.num_unknown_masks == 0
-    masks.sort(
-        key=lambda mask: bag_messages.stamp_of(mask.cdr)
-    )  # a frame published late is answered early in the sequence's time
+    # By stamp: a frame that is published late is answered early in the sequence's time.
+    masks.sort(key=lambda mask: bag_messages.stamp_of(mask.cdr))
     for index, (frame, mask) in enumerate(zip(record.frames, masks, strict=True)):
         assert bag_messages.stamp_of(mask.cdr) == frame.stamp_ns
         assert mask.time_ns == pytest.approx(frame.time_ns + frame.latency_ms * 1e6, abs=2)
