@@ -82,6 +82,11 @@ class Vltseg(nn.Module):
         embeddings = torch.zeros(num_classes, embedding_width) if config.pixel_text else None
         self.register_buffer("class_embeddings", embeddings)
 
+    @property
+    def score_map_stride(self) -> int:
+        """Pixels between two places of the score map: the finest memory's, or those of a convolutional CLIP tower's last map."""
+        return 8 if self.dense_projection is not None else 32
+
     def _check_text(self, embedding_width: int) -> None:
         own = self.image_encoder.embedding_width
         model = self.config.image_encoder.model

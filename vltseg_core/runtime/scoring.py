@@ -17,7 +17,8 @@ from vltseg_core.model.mask_decoder import MaskPrediction
 from vltseg_core.model.semantic_map import BestClasses, best_classes, semantic_best, semantic_scores
 from vltseg_core.runtime.sliding_window import SlidingWindow
 
-_MASK_STRIDE = 4
+MASK_STRIDE = 4
+"""Pixels of the input between two places of a mask."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class ClassScores:
         """What a call's scores say, each [B, H, W]; where they are made at `size` at once, they are never all there together."""
         if self._made_at_once(inputs, size) and not self.whole_masks:
             masks = self._masks_in_fp32(inputs)
-            found = semantic_best(masks, covered_size(masks, self.config, inputs, size))
+            found = semantic_best(masks, covered_size(masks.mask_logits, MASK_STRIDE, self.config, inputs, size))
             return BestClasses(*(part[:, : size[0], : size[1]] for part in found))
         return best_classes(self(inputs, size))
 
@@ -67,7 +68,8 @@ class ClassScores:
 
     def _of_crop(self, crop: Tensor, size: tuple[int, int]) -> Tensor:
         masks = self._masks_in_fp32(crop)
-        scores = semantic_scores(masks, covered_size(masks, self.config, crop, size), whole_masks=self.whole_masks)
+        covered = covered_size(masks.mask_logits, MASK_STRIDE, self.config, crop, size)
+        scores = semantic_scores(masks, covered, whole_masks=self.whole_masks)
         return scores[..., : size[0], : size[1]]
 
     def _masks_in_fp32(self, crop: Tensor) -> MaskPrediction:
@@ -75,12 +77,12 @@ class ClassScores:
         return MaskPrediction(mask_logits.float(), None if class_logits is None else class_logits.float())
 
 
-def covered_size(masks: MaskPrediction, config: VltsegConfig, inputs: Tensor, size: tuple[int, int]) -> tuple[int, int]:
-    """What size the scores of the input's masks are to be made at and then cut, in pixels, for scores at `size`.
+def covered_size(maps: Tensor, stride: int, config: VltsegConfig, inputs: Tensor, size: tuple[int, int]) -> tuple[int, int]:
+    """What size the maps [B, C, h, w] of the input, which have that stride, are to be resized to and then cut, for `size`.
 
     A tower that takes images as they are makes of 375 rows 94 of masks, which cover 376. A ViT's patches cover its input.
     """
     if config.image_encoder.kind == "vit" or tuple(inputs.shape[-2:]) != tuple(size):
         return size
-    height, width = masks.mask_logits.shape[-2:]
-    return max(size[0], _MASK_STRIDE * height), max(size[1], _MASK_STRIDE * width)
+    height, width = maps.shape[-2:]
+    return max(size[0], stride * height), max(size[1], stride * width)

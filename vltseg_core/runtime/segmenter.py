@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional as F
 
 import vltseg_core.runtime.device as devices
@@ -30,7 +31,7 @@ from vltseg_core.runtime.labelling import labelled, labelled_best
 from vltseg_core.runtime.network_input import NetworkInput, require_image, same_size
 from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
 from vltseg_core.runtime.run_time_network import RunTimeNetwork
-from vltseg_core.runtime.scoring import ClassScores
+from vltseg_core.runtime.scoring import ClassScores, covered_size
 from vltseg_core.runtime.segmentation import Segmentation, SegmenterDescription
 from vltseg_core.runtime.sliding_window import SlidingWindow
 from vltseg_core.runtime.tensorrt_backend import EngineRequest, Progress, WeightsFile
@@ -203,10 +204,11 @@ class Segmenter:
         matches = []
         for image in images:
             size = (image.shape[0], image.shape[1])
-            similarity = self._matched(image).score_map
-            assert similarity is not None  # there is pixel_text
-            logits = F.interpolate(similarity.float() / pixel_text.temperature, size=size, mode="bilinear")
-            matches += labelled(logits.softmax(1), self._precision)
+            inputs, output = self._matched(image)
+            assert self._network is not None and output.score_map is not None  # there is pixel_text
+            covered = covered_size(output.score_map, self._network.score_map_stride, self._config, inputs, size)
+            logits = F.interpolate(output.score_map.float() / pixel_text.temperature, size=covered, mode="bilinear")
+            matches += labelled(logits[..., : size[0], : size[1]].softmax(1), self._precision)
         return matches
 
     @torch.inference_mode()
@@ -216,7 +218,7 @@ class Segmenter:
         Takes and raises what `match_text` does, for one image; h and w are the score map's.
         """
         self._require_pixel_text()
-        dense = self._matched(image).dense_embedding
+        dense = self._matched(image)[1].dense_embedding
         assert dense is not None  # there is pixel_text
         return np.asarray(dense[0].float().cpu().numpy())
 
@@ -234,14 +236,13 @@ class Segmenter:
             raise DeviceError("this segmenter is closed: load a new one")
         return self._config.pixel_text
 
-    def _matched(self, image: NDArray[np.uint8]) -> VltsegOutput:
-        """What the network says of one whole image, score map included."""
+    def _matched(self, image: NDArray[np.uint8]) -> tuple[Tensor, VltsegOutput]:
+        """One whole image as the network's input, and what it says of it, score map included."""
         assert self._network is not None
         batch = self._transfer.batch([self.upload(image)])
-        output: VltsegOutput = self._network(
-            self._input(batch, self._input_size or (image.shape[0], image.shape[1])), with_score_map=True
-        )
-        return output
+        inputs = self._input(batch, self._input_size or (image.shape[0], image.shape[1]))
+        output: VltsegOutput = self._network(inputs, with_score_map=True)
+        return inputs, output
 
     def _segment_batch(self, images: list[UploadedImage], box: tuple[int, int] | None) -> list[Segmentation]:
         assert self._runner is not None

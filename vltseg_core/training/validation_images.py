@@ -16,7 +16,7 @@ from vltseg_core.errors import InputError
 from vltseg_core.labels import IGNORE
 from vltseg_core.model.semantic_map import semantic_scores
 from vltseg_core.model.vltseg import Vltseg
-from vltseg_core.runtime.scoring import covered_size
+from vltseg_core.runtime.scoring import MASK_STRIDE, covered_size
 from vltseg_core.runtime.sliding_window import SlidingWindow
 
 _BLANK_PX = 64
@@ -75,7 +75,8 @@ def predict_labels(network: Vltseg, images: Tensor, *, longest_side_px: int, win
 
     def scores_of(crop: Tensor, crop_size: tuple[int, int]) -> Tensor:
         masks = network(crop).predictions[-1]
-        scores = semantic_scores(masks, covered_size(masks, network.config, crop, crop_size)).float()
+        covered = covered_size(masks.mask_logits, MASK_STRIDE, network.config, crop, crop_size)
+        scores = semantic_scores(masks, covered).float()
         return scores[..., : crop_size[0], : crop_size[1]]
 
     inside = (images.shape[-2], images.shape[-1])

@@ -205,17 +205,18 @@ def test_the_score_map_s_nearest_texts_are_mostly_the_labels(segmenter: Segmente
     assert (match.labels == segmenter.segment([image])[0].labels).mean() > 0.7
 
 
-def test_the_nearest_text_of_the_dense_embedding_is_what_matching_says() -> None:
+@pytest.mark.parametrize("size", [(96, 160), (89, 153)])
+def test_the_nearest_text_of_the_dense_embedding_is_what_matching_says(size: tuple[int, int]) -> None:
     segmenter = Segmenter.load("tiny", device="cpu")
-    image = scene((96, 160))
+    image = scene((96, 160))[: size[0], : size[1]]
     dense, texts = segmenter.embed(image), segmenter.class_embeddings
     assert dense.shape[0] == texts.shape[1] == 384
     lengths = np.linalg.norm(dense, axis=0) * np.linalg.norm(texts, axis=1)[:, None, None]
     similarity = np.einsum("dhw,kd->khw", dense, texts) / lengths
     middle = similarity.argmax(0)
     match = segmenter.match_text([image])[0].labels
-    stride = 96 // dense.shape[1]
-    assert (match[stride // 2 :: stride, stride // 2 :: stride] == middle).mean() > 0.9
+    at_centres = match[4::8, 4::8]  # stride 8; the centres of a last row and column may lie outside
+    assert (at_centres == middle[: at_centres.shape[0], : at_centres.shape[1]]).mean() > 0.95
 
 
 def test_a_network_without_text_has_no_score_map(tmp_path: Path) -> None:
