@@ -24,6 +24,8 @@ from vltseg_ros.recovery import Action, Fault, RecoveryPolicy, Remedy
 from vltseg_ros.serving_shift import Shift
 
 RELOADING = "network is being loaded anew"
+_OUTSIDE_PATIENCE_S = 30.0
+"""How long decoding and publishing may take beside the network, which may take its own time twice, once to be checked."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ class FrameServing:
         return FrameSlots(self._cameras, on_drop)
 
     def _look_after_worker(self) -> None:
-        """Only time inside the network counts as a hang of it: a picture that takes long to decode is not its fault."""
+        """A picture that takes long to decode is no fault of the network; a batch that never ends is one of the thread."""
         if not self._shift.is_over and self._shift.segmenter:
             self._look_after_places(self._shift, self._shift.segmenter)
         shift, work = self._shift, self._shift.worker.work
@@ -206,19 +208,29 @@ class FrameServing:
             died = Fault.WORKER_DIED if shift.segmenter else Fault.LOAD_FAILED
             self.handle(shift, died, f"the thread ended with {num_lost} frames in hand")
         elif work is not None and shift.worker.is_alive:
-            busy_s = shift.network_clock.busy_s if frames else time.monotonic() - work.since_s
-            if 0 < (self._parts.inference_timeout_s() if frames else self._load_timeout_s) < busy_s:
+            taken_s = time.monotonic() - work.since_s
+            if frames:
+                hangs, busy_s = self._hangs(shift.network_clock.busy_s, taken_s), shift.network_clock.busy_s or taken_s
+            else:
+                hangs, busy_s = taken_s > self._load_timeout_s, taken_s
+            if hangs:
                 self._statistics.count_error(num_lost, Fault.HANG.value)
                 what = f"{len(frames)} frames" if frames else "loading"
                 self.handle(shift, Fault.HANG, f"{what} not done after {busy_s:.1f} s")
 
+    def _hangs(self, network_s: float, in_hand_s: float) -> bool:
+        """Whether what is in hand takes too long, in the network or in all; nothing does without `inference_timeout_s`."""
+        timeout_s = self._parts.inference_timeout_s()
+        return timeout_s > 0 and (network_s > timeout_s or in_hand_s > 2 * timeout_s + _OUTSIDE_PATIENCE_S)
+
     def _look_after_places(self, shift: Shift, segmenter: Segmenter) -> None:
         """The thread that makes pictures ahead, where there is one; another makes those to come."""
-        busy_s = self.upload_clock.busy_s
+        upload_s, in_hand_s = self.upload_clock.busy_s, self._slots.in_hand_s
         if self._slots.has_died:
             fault, sentence = Fault.WORKER_DIED, "the thread that makes pictures ended"
-        elif 0 < self._parts.inference_timeout_s() < busy_s:
-            fault, sentence = Fault.HANG, f"an image's upload not done after {busy_s:.1f} s"
+        elif self._hangs(upload_s, in_hand_s):
+            what = "an image's upload" if upload_s else "a picture"
+            fault, sentence = Fault.HANG, f"{what} not done after {upload_s or in_hand_s:.1f} s"
         else:
             return
         former, self._slots = self._slots, self._places(segmenter)

@@ -75,6 +75,11 @@ class FrameSlots:
         """Nor one that could be at a frame."""
         return 0
 
+    @property
+    def in_hand_s(self) -> float:
+        """Nor for any time."""
+        return 0.0
+
     def close(self) -> None:
         """Wake whoever waits, for good."""
         with self._changed:

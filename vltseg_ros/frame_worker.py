@@ -46,6 +46,10 @@ class FramePlaces(Protocol):
     def num_in_hand(self) -> int:
         """How many frames that thread is at, or was when it died."""
 
+    @property
+    def in_hand_s(self) -> float:
+        """For how long it has been at them, 0 without one."""
+
 
 class FrameWorker:
     """One thread: `prepare`, then `serve` for every batch until it is stopped or retired, and `dispose` if retired.

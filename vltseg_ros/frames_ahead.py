@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
@@ -47,7 +48,7 @@ class FramesAhead(Generic[Prepared]):
         self._ready: dict[str, _Ready[Prepared]] = {}
         self._changed = threading.Condition()
         self._closed = False
-        self._num_in_hand = 0
+        self._in_hand_since_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="vltseg-frames-ahead", daemon=True)
         self._thread.start()
 
@@ -102,7 +103,13 @@ class FramesAhead(Generic[Prepared]):
     @property
     def num_in_hand(self) -> int:
         """Whether a frame is being prepared, or was when the thread died: 1 or 0."""
-        return self._num_in_hand
+        return int(self._in_hand_since_s is not None)
+
+    @property
+    def in_hand_s(self) -> float:
+        """For how long, in seconds; 0 while none is."""
+        since_s = self._in_hand_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
 
     def close(self) -> None:
         """Wake whoever waits, for good."""
@@ -116,9 +123,9 @@ class FramesAhead(Generic[Prepared]):
 
     def _run(self) -> None:
         while (arrived := self._next()) is not None:
-            self._num_in_hand = 1
+            self._in_hand_since_s = time.monotonic()
             prepared = self._prepare(arrived.frame)
-            self._num_in_hand = 0
+            self._in_hand_since_s = None
             with self._changed:
                 camera, older = arrived.frame.camera, None
                 self._num_tried[camera] = arrived.number

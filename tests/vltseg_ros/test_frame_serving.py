@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from tests.vltseg_ros.serving_stage import TIMEOUT_S, Network, Stage, kill
+from vltseg_ros import frame_serving
 from vltseg_ros.frame_serving import RELOADING
 from vltseg_ros.frame_slot import Frame
 from vltseg_ros.recovery import Fault
@@ -226,6 +227,23 @@ def test_a_picture_that_takes_long_to_decode_is_no_hang_of_the_network(uploads: 
         assert stage.answered_by() is stage.first
     assert stage.said == [] and stage.statistics.counts.errors == 0 and stage.loaded == []
     assert stage.serving.end(1.0) is stage.first
+
+
+@pytest.mark.parametrize(("uploads", "what"), [(False, "1 frames not done after"), (True, "a picture not done after")])
+def test_a_picture_that_is_never_decoded_is_left_to_itself_with_its_thread(
+    uploads: bool, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frame_serving, "_OUTSIDE_PATIENCE_S", 0.1)
+    stage, hold = Stage(uploads), threading.Event()
+    stage.decode = lambda: hold.wait(5)
+    stage.serving.put(Frame("front", lambda network: "late"))
+    stage.wait_for(lambda: stage.loaded)
+    stage.decode = lambda: None
+    assert what in stage.said[0] and stage.answered_by() is stage.loaded[0]
+    hold.set()
+    stage.wait_for(lambda: not stage.first.is_open)
+    assert stage.statistics.counts.lost == {Fault.HANG.value: 1} and [a for _, a in stage.answers] == ["answer"]
+    assert stage.serving.end(1.0) is stage.loaded[0]
 
 
 def test_a_check_that_hangs_is_a_hang_of_the_network(stage: Stage) -> None:
