@@ -28,7 +28,7 @@ from vltseg_core.data.demo_scenes import DemoSequence
 from vltseg_core.data.file_pairs import pair_files
 from vltseg_core.data.transforms import Augmentation
 from vltseg_core.evaluation.machine import describe_machine
-from vltseg_core.training.training_samples import MixedSources, Source, joined
+from vltseg_core.training.training_samples import MixedSources, Source, Variety, joined
 
 WIDTH, HEIGHT, CROP, NUM_FILES = 2048, 1024, 1024, 8
 
@@ -73,7 +73,7 @@ def written(root: Path, suffix: str, photo: Path | None) -> tuple[MixedSources, 
     )
     source = Source(data_set.training_images(root), 1.0)
     sizes = [path.stat().st_size for path in (root / "images").iterdir()]
-    samples = MixedSources([source], Augmentation(CROP, image_size=(WIDTH, HEIGHT)), weather_share=0.0, seed=0)
+    samples = MixedSources([source], Augmentation(CROP, image_size=(WIDTH, HEIGHT)), variety=Variety(), seed=0)
     return samples, float(np.mean(sizes)) / 1e6
 
 

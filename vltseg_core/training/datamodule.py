@@ -20,7 +20,7 @@ from vltseg_core.data.transforms import Augmentation
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.training.rare_classes import RareClasses
 from vltseg_core.training.sources import DEMO, Located, located, sets_to_measure_on, weight_of
-from vltseg_core.training.training_samples import MixedSources, Share, Source, StepBatches, TrainingBatch, joined
+from vltseg_core.training.training_samples import MixedSources, Share, Source, StepBatches, TrainingBatch, Variety, joined
 from vltseg_core.training.validation_images import ValidationImage, ValidationImages
 
 _MOST_WORKERS = 8
@@ -41,7 +41,10 @@ class SourcesDataModule(pl.LightningDataModule):
         scales: smallest and largest random enlargement. crop_size: side of the square crop in pixels.
         rare_class_temperature: draws images by the classes in them, the rarer the more often (0.01 in DAFormer); 0 draws
             all alike.
-        weather_share: share of the samples that get simulated weather.
+        paste_share: share of the samples that get things of another one pasted in, see `paste_things`.
+        style_share: share that is mixed with a random convolution of itself, see `random_style`.
+        weather_share: share that gets simulated weather.
+        camera_share: share that looks as if taken by another camera, see `random_camera`.
         num_demo_images: clear drawn frames to train on, each of another street.
         num_demo_validation_images: drawn frames of unseen streets to validate on, in each condition.
         num_workers: processes that prepare samples; null for one fewer than there are cores for each training process.
@@ -61,7 +64,10 @@ class SourcesDataModule(pl.LightningDataModule):
         scales: tuple[float, float] = (1.0, 1.0),
         crop_size: int = 512,
         rare_class_temperature: float = 0.0,
+        paste_share: float = 0.0,
+        style_share: float = 0.0,
         weather_share: float = 0.0,
+        camera_share: float = 0.0,
         num_demo_images: int = 20_000,
         num_demo_validation_images: int = 8,
         num_workers: int | None = None,
@@ -78,7 +84,8 @@ class SourcesDataModule(pl.LightningDataModule):
         if not self.sources and not self.draws_scenes:
             wanted = self.left_out[0] if self.left_out else "NAME"
             raise ConfigurationError(f"there is nothing to train on: add --data {wanted}=FOLDER")
-        self.batch_size, self.weather_share, self.seed = batch_size, weather_share, seed
+        self.batch_size, self.seed = batch_size, seed
+        self.variety = Variety(paste=paste_share, style=style_share, weather=weather_share, camera=camera_share)
         self.rare_class_temperature = rare_class_temperature
         self.augmentation = Augmentation(crop_size, image_size, scales)
         self.num_demo_images, self.num_demo_validation_images = num_demo_images, num_demo_validation_images
@@ -116,9 +123,7 @@ class SourcesDataModule(pl.LightningDataModule):
             share,
             first_pass=lambda: trainer.global_step * trainer.accumulate_grad_batches,
         )
-        mixed = MixedSources(
-            self._drawn_sources(), self.augmentation, weather_share=self.weather_share, seed=self.seed
-        )  # fmt: skip
+        mixed = MixedSources(self._drawn_sources(), self.augmentation, variety=self.variety, seed=self.seed)
         return DataLoader(mixed, batch_sampler=batches, collate_fn=joined, **self._worker_settings(prefetch_factor=4))
 
     def _drawn_sources(self) -> list[Source]:

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from vltseg_core.data.copy_paste import paste_things
 from vltseg_core.data.labelled_images import LabelledImage, LabelledImages
+from vltseg_core.data.style_randomisation import random_camera, random_style
 from vltseg_core.data.transforms import Augmentation
 from vltseg_core.data.weather import WEATHER_CONDITIONS, simulate_weather
 from vltseg_core.errors import ConfigurationError, InputError
@@ -44,17 +46,31 @@ class Source:
     rare_classes: RareClasses | None = None
 
 
+@dataclass(frozen=True)
+class Variety:
+    """Shares of the samples, 0 to 1, that are changed further.
+
+    paste: get things of another sample. style: a random convolution mixed in. weather: simulated weather. camera: another
+    camera's exposure, blur, noise and compression. In this order, each independently of the others.
+    """
+
+    paste: float = 0.0
+    style: float = 0.0
+    weather: float = 0.0
+    camera: float = 0.0
+
+
 class MixedSources(Dataset[TrainingBatch]):
     """Sample i of an endless run: its source, frame and augmentation follow from (seed, i).
 
     A file that cannot be read is given up and another draw made, which follows from (seed, i, attempt).
     """
 
-    def __init__(self, sources: Sequence[Source], augmentation: Augmentation, *, weather_share: float, seed: int) -> None:
+    def __init__(self, sources: Sequence[Source], augmentation: Augmentation, *, variety: Variety, seed: int) -> None:
         self._sources = tuple(sources)
         weights = np.array([source.weight for source in sources], float)
         self._shares = weights / weights.sum()
-        self._augmentation, self._weather_share, self._seed = augmentation, weather_share, seed
+        self._augmentation, self._variety, self._seed = augmentation, variety, seed
 
     def __getitem__(self, sample: int) -> TrainingBatch:
         """A batch of one: image, codes, seed, and the failures on the way to it."""
@@ -73,18 +89,26 @@ class MixedSources(Dataset[TrainingBatch]):
         return TrainingBatch(image[None], torch.from_numpy(labelled.codes)[None], (self._seed_of(sample),), tuple(failures))
 
     def _draw(self, rng: np.random.Generator) -> LabelledImage:
-        source = self._sources[rng.choice(len(self._sources), p=self._shares)]
-        if source.rare_classes is None:
-            labelled = self._augmentation(source.images[int(rng.integers(len(source.images)))], rng)
-        else:
-            image_number, code = source.rare_classes.draw(rng)
-            labelled = self._augmentation(source.images[image_number], rng, wanted_code=code)
-        if rng.random() < self._weather_share:
+        labelled, variety = self._crop(rng), self._variety
+        if variety.paste and rng.random() < variety.paste:
+            labelled = paste_things(labelled, self._crop(rng), rng)
+        if variety.style and rng.random() < variety.style:
+            labelled = labelled._replace(image=random_style(labelled.image, rng))
+        if rng.random() < variety.weather:
             condition = _WEATHER[rng.integers(len(_WEATHER))]
             severity = int(rng.integers(1, 6))
             varied = simulate_weather(labelled.image, condition, severity=severity, rng=rng, depth_m=labelled.depth_m)
             labelled = labelled._replace(image=varied)
+        if variety.camera and rng.random() < variety.camera:
+            labelled = labelled._replace(image=random_camera(labelled.image, rng))
         return labelled
+
+    def _crop(self, rng: np.random.Generator) -> LabelledImage:
+        source = self._sources[rng.choice(len(self._sources), p=self._shares)]
+        if source.rare_classes is None:
+            return self._augmentation(source.images[int(rng.integers(len(source.images)))], rng)
+        image_number, code = source.rare_classes.draw(rng)
+        return self._augmentation(source.images[image_number], rng, wanted_code=code)
 
     def _seed_of(self, sample: int) -> int:
         return int(np.random.SeedSequence((self._seed, sample)).generate_state(1, np.uint64)[0] >> np.uint64(1))

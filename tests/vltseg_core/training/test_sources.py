@@ -17,7 +17,7 @@ from vltseg_core.errors import ConfigurationError, InputError
 from vltseg_core.labels import IGNORE
 from vltseg_core.training.datamodule import SourcesDataModule
 from vltseg_core.training.rare_classes import RareClasses
-from vltseg_core.training.training_samples import MixedSources, Source
+from vltseg_core.training.training_samples import MixedSources, Source, Variety
 from vltseg_core.training.unreadable_files import UnreadableFiles
 
 
@@ -33,11 +33,11 @@ class Flat:
     def __getitem__(self, index: int) -> LabelledImage:
         if index in self._broken:
             raise InputError(f"image {index} cannot be read")
-        return LabelledImage(np.zeros((16, 16, 3), np.uint8), np.full((16, 16), self._codes[index], np.uint8))
+        return LabelledImage(np.full((16, 16, 3), 90, np.uint8), np.full((16, 16), self._codes[index], np.uint8))
 
 
-def mixed(*sources: Source, seed: int = 0) -> MixedSources:
-    return MixedSources(sources, Augmentation(8), weather_share=0.0, seed=seed)
+def mixed(*sources: Source, seed: int = 0, variety: Variety = Variety()) -> MixedSources:  # noqa: B008  # frozen
+    return MixedSources(sources, Augmentation(8), variety=variety, seed=seed)
 
 
 def code_of(samples: MixedSources, number: int) -> int:
@@ -48,6 +48,23 @@ def test_sources_are_drawn_by_their_weights() -> None:
     samples = mixed(Source(Flat([1]), 3.0), Source(Flat([2]), 1.0))
     codes = [code_of(samples, number) for number in range(400)]
     assert abs(codes.count(1) / 400 - 0.75) < 0.07
+
+
+def test_things_are_pasted_into_their_share_of_the_samples() -> None:
+    road, car = 0, 13
+    sources = (Source(Flat([road]), 1.0), Source(Flat([car]), 1.0))
+    plain, pasted = (mixed(*sources, variety=Variety(paste=share)) for share in (0.0, 0.5))
+    share_of_cars = [np.mean([code_of(samples, number) == car for number in range(400)]) for samples in (plain, pasted)]
+    assert abs(share_of_cars[0] - 0.5) < 0.07  # half of the roads' half gets the other sample, half of that a car
+    assert abs(share_of_cars[1] - 0.625) < 0.07
+
+
+@pytest.mark.parametrize("kind", ["style", "weather", "camera"])
+def test_so_many_pictures_are_varied_as_the_share_says_and_no_labels(kind: str) -> None:
+    plain, varied = (mixed(Source(Flat([13]), 1.0), variety=Variety(**{kind: share})) for share in (0.0, 0.5))
+    pairs = [(plain[number], varied[number]) for number in range(120)]
+    assert all(torch.equal(one.codes, other.codes) for one, other in pairs)
+    assert 0.3 < np.mean([not torch.equal(one.images, other.images) for one, other in pairs]) < 0.7
 
 
 def test_a_broken_file_is_named_and_another_drawn_in_its_place_the_same_every_time() -> None:
