@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time of the whole network by its decoder, from the same encoder, and with transformers' Mask2Former, on a CPU in fp32.
 
-    python benchmarks/decoders.py [--encoder eva02_clip_b] [--size 512] [--rounds 7] [--json FILE]
+    python benchmarks/decoders.py [--encoder eva02_clip_b] [--tower MODEL] [--size 512] [--rounds 7] [--json FILE]
 
 `Segmenter.segment` of one image, uint8 in, labels and confidence out, with the Mask2Former of this package and with the
 encoder-only decoder. Beside them, from the same image: the image encoder alone, which no decoder can be faster than, and the
@@ -26,7 +26,7 @@ from decode_head import Reference
 from torch import Tensor
 
 from vltseg_core.checkpoints.native import Checkpoint
-from vltseg_core.config import EncoderOnlyConfig, VltsegConfig, preset
+from vltseg_core.config import EncoderOnlyConfig, VltsegConfig, preset, varied
 from vltseg_core.data.demo_scenes import DemoSequence
 from vltseg_core.evaluation.machine import describe_machine
 from vltseg_core.model.folding import fold_for_inference
@@ -50,9 +50,9 @@ def segmenter(config: VltsegConfig) -> Segmenter:
 
 
 @torch.inference_mode()
-def measured(encoder: str, image_px: int, rounds: int) -> dict[str, float]:
+def measured(encoder: str, tower: str | None, image_px: int, rounds: int) -> dict[str, float]:
     """Median seconds of an image by each, after one round that does not count."""
-    with_mask2former = preset(encoder)
+    with_mask2former = varied(preset(encoder), {"image_encoder": {"model": tower}}) if tower else preset(encoder)
     without_decoder = replace(
         with_mask2former, name="encoder_only", pixel_decoder=None, mask_decoder=None, encoder_only=EncoderOnlyConfig()
     )
@@ -96,11 +96,12 @@ def measured(encoder: str, image_px: int, rounds: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default="eva02_clip_b", help="a preset with Mask2Former's decoder and a ViT")
+    parser.add_argument("--tower", metavar="MODEL", help="another ViT of as many blocks, such as deit3_small_patch16_224")
     parser.add_argument("--size", type=int, default=512, help="side of the square image in pixels, a multiple of 32")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, help="also write the figures there")
     arguments = parser.parse_args()
-    seconds = measured(arguments.encoder, arguments.size, arguments.rounds)
+    seconds = measured(arguments.encoder, arguments.tower, arguments.size, arguments.rounds)
     for name, median in seconds.items():
         print(f"{name}: {1000 * median:.0f} ms")
     ratios = {name: seconds[name] / seconds[ENCODER_ONLY] for name in (MASK2FORMER, TRANSFORMERS, ALONE)}
@@ -109,7 +110,7 @@ def main() -> None:
     print(f"the Mask2Former here is {seconds[TRANSFORMERS] / seconds[MASK2FORMER]:.2f} times as fast as with transformers' own")
     print(f"a decoder that takes no time would be {seconds[MASK2FORMER] / seconds[ALONE]:.2f} times as fast as the one here")
     machine = [*(value for _, value in describe_machine()), f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads"]
-    print(f"{arguments.encoder}, {arguments.size}x{arguments.size}, fp32; {', '.join(machine)}")
+    print(f"{arguments.tower or arguments.encoder}, {arguments.size}x{arguments.size}, fp32; {', '.join(machine)}")
     if arguments.json:
         found = vars(arguments) | {"seconds": seconds, "times_as_fast": ratios, "machine": machine}
         arguments.json.write_text(json.dumps(found, default=str, indent=2) + "\n")
