@@ -158,7 +158,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--checkpoint", nargs="+", default=[], metavar="C", help="weights files, presets with weights, fetched checkpoints")
-    add("--target", action="append", default=[], metavar="NAME[:SPLIT]=FOLDER", help="data set; or demo, demo:night, drawn here")
+    add(
+        "--target",
+        action="append",
+        default=[],
+        metavar="NAME[:SPLIT][@WEATHER:N]=FOLDER",
+        help="data set; or demo, demo:night, drawn here",
+    )
     add("--compare", nargs="+", type=Path, default=[], metavar="RESULTS", help="results.json files of earlier evaluations")
     add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where results go; the same command goes on there")
     add("--window", default="published", metavar="whole|slide|PX", help="the checkpoint's published windows unless given")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to evaluate on, as given on a command line: NAME[:SPLIT]=FOLDER or demo[:CONDITION], and simulated weather."""
+"""What to evaluate on, as given on a command line: NAME[:SPLIT][@WEATHER:SEVERITY]=FOLDER or demo[:CONDITION]."""
 
 from __future__ import annotations
 
@@ -33,30 +33,41 @@ class Weather(NamedTuple):
 
 @dataclass(frozen=True)
 class Target:
-    """A data set's split. text: as it was given."""
+    """A data set's split, in simulated weather where one is given. text: as it was given."""
 
     text: str
     name: str
     split: str
     evaluation_set: EvaluationSet
+    weather: Weather | None = None
 
     @property
     def title(self) -> str:
-        """Name and, where it is not the usual one, split."""
-        return self.name if self.split in ("val", "") else f"{self.name} {self.split}"
+        """Name and, where it is not the usual one, split; the weather, if there is one."""
+        plain = self.name if self.split in ("val", "") else f"{self.name} {self.split}"
+        return f"{plain} in {self.weather.condition} {self.weather.severity}" if self.weather else plain
 
 
 def parse_target(text: str, num_demo_images: int = NUM_DEMO_IMAGES) -> Target:
     """The target of a text; ConfigurationError or InputError says what is wrong with it."""
     given, _, folder = text.partition("=")
-    name, _, split = given.partition(":")
+    place, has_weather, in_words = given.partition("@")
+    name, _, split = place.partition(":")
+    weather = _one_weather(in_words) if has_weather else None
     if name == DEMO:
-        return Target(text, DEMO, split, _demo_set(split, num_demo_images))
+        return Target(text, DEMO, split, in_weather(_demo_set(split, num_demo_images), weather), weather)
     found = data_set(name)
     if not folder:
-        raise ConfigurationError(f"target '{text}' has no folder: give {name}=FOLDER, the folder it was unpacked to")
-    root = Path(folder).expanduser()
-    return Target(text, name, split or "val", found.evaluation_set(root, split or "val"))
+        raise ConfigurationError(f"target '{text}' has no folder: give {given}=FOLDER, the folder it was unpacked to")
+    split = split or "val"
+    return Target(text, name, split, in_weather(found.evaluation_set(Path(folder).expanduser(), split), weather), weather)
+
+
+def _one_weather(text: str) -> Weather:
+    weathers = parse_weather(text)
+    if len(weathers) != 1:
+        raise ConfigurationError(f"weather '{text}' of a target must be one at one severity, such as night:3")
+    return weathers[0]
 
 
 def parse_weather(text: str) -> tuple[Weather, ...]:

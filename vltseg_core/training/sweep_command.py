@@ -52,7 +52,12 @@ def _settings(arguments: Sequence[str], train_command: tuple[str, ...]) -> Sweep
     parser.add_argument("--axis", action="append", default=[], metavar="SETTING=VALUE,VALUE", help="a setting and its values")
     parser.add_argument("--data", nargs="*", action="extend", default=[], metavar="NAME[:SPLIT]=FOLDER", help="as for train.py")
     parser.add_argument(
-        "--target", nargs="+", action="extend", required=True, metavar="NAME[:SPLIT]=FOLDER", help="what weights are measured on"
+        "--target",
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="NAME[:SPLIT][@WEATHER:N]=FOLDER",
+        help="what weights are measured on",
     )
     parser.add_argument("--output", "-o", type=Path, help="folder of the sweep; runs/sweep-NAME unless given")
     parser.add_argument("--jobs", type=int, default=1, help="training runs at a time")

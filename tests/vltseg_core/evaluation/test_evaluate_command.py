@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -142,6 +143,21 @@ def test_the_demo_is_five_conditions_in_one() -> None:
     night = parse_target("demo:night", num_demo_images=2).evaluation_set
     assert np.array_equal(demo.images[3].image, night.images[1].image)
     assert np.array_equal(demo.images[2].codes, demo.images[0].codes)  # the same street
+
+
+def test_a_target_can_name_its_weather() -> None:
+    plain, snowy = (parse_target(text, num_demo_images=1) for text in ("demo:clear", "demo:clear@snow:5"))
+    before, after = plain.evaluation_set.images[0], snowy.evaluation_set.images[0]
+    assert np.array_equal(before.codes, after.codes) and not np.array_equal(before.image, after.image)
+    assert snowy.title == "demo clear in snow 5" and snowy.weather == Weather("snow", 5) and plain.weather is None
+    for text, complaint in {
+        "demo:clear@snow": "must be one at one severity, such as night:3",
+        "demo@all:3": "must be one at one severity, such as night:3",
+        "demo@hail:1": "unknown weather 'hail'",
+        "camvid@night:3": "target 'camvid@night:3' has no folder: give camvid@night:3=FOLDER",
+    }.items():
+        with pytest.raises(ConfigurationError, match=re.escape(complaint)):
+            parse_target(text)
 
 
 def test_networks_of_synthetic_sources_are_tested_at_the_published_sizes() -> None:
