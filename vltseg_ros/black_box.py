@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+import tempfile
 import threading
 import time
 from collections import deque
@@ -175,9 +176,8 @@ def start_black_box(parameters: NodeParameters, say: Callable[[str], object]) ->
     folder = Path(parameters.black_box_path).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".vltseg_probe"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):  # somebody's link of a name that is known would be followed
+            pass
     except OSError as error:
         raise ConfigurationError(
             f"black_box_path '{folder}' cannot be written ({error.strerror}): name another folder, or leave it empty"

@@ -69,6 +69,11 @@ class FrameStatistics:
             self._lost[cause] += num_frames
             self._recent_trouble.append((time.monotonic(), f"frames lost: {cause}"))
 
+    def note_trouble(self, text: str) -> None:
+        """Something went wrong that cost no frame that could be counted."""
+        with self._lock:
+            self._recent_trouble.append((time.monotonic(), text))
+
     def add_latency(self, stage: str, seconds: float) -> None:
         with self._lock:
             self._latencies[stage].append((time.monotonic(), seconds))

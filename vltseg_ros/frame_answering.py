@@ -203,9 +203,10 @@ class FrameAnswering:
         """The frame's picture, or None (counted and said) where it cannot be right."""
         start = time.perf_counter()
         try:
-            image = messages.to_rgb(frame.message)
+            image = messages.to_rgb(frame.message, max_pixels=self._settings().max_pixels)
         except messages.RejectedImageError as error:
             self._statistics.count_rejected(error.reason)
+            self._inputs.note_rejected(frame.camera, error.reason)
             self._log.warn(error.reason, f"{frame_name(frame.message.header)} rejected: {error}")
             return None
         uploaded = self._uploaded(image) if upload else None

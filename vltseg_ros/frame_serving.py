@@ -126,6 +126,11 @@ class FrameServing:
         return None
 
     @property
+    def is_busy(self) -> bool:
+        """Whether the worker's thread has not come to its end."""
+        return self._shift.worker.is_alive
+
+    @property
     def segmenter(self) -> Segmenter | None:
         """What serves now, None while the network is being loaded."""
         return self._shift.segmenter if self._trouble is None else None

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
-from vltseg_ros.rejected_image import RejectedImageError, check_size
+from vltseg_ros.rejected_image import MAX_PIXELS, RejectedImageError, check_size
 
 MAX_JPEG_SCANS = 100
 """Passes of a progressive JPEG; usual are ten."""
@@ -64,14 +64,14 @@ class _Claim(NamedTuple):
     pixels_a_byte: int
 
 
-def decode(encoded: bytes) -> NDArray[np.uint8]:
+def decode(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """The picture of a whole JPEG or PNG, uint8 [H, W, 3] RGB; of 16-bit grey the upper eight bits are kept.
 
     Raises RejectedImageError: "encoding" for another format, "damaged" for a file that is not whole, "size" for one with
-    more than `MAX_PIXELS`, "bomb" for one that would cost far more than its length.
+    more than `max_pixels`, "bomb" for one that would cost far more than its length, "no memory" where that ran out.
     """
     claim = _claim_of(encoded)
-    check_size(claim.width, claim.height)
+    check_size(claim.width, claim.height, max_pixels)
     if claim.width * claim.height > claim.pixels_a_byte * len(encoded):
         raise RejectedImageError(
             "bomb", f"{len(encoded)} bytes of compressed data claim {claim.width}x{claim.height} pixels: more than they can hold"
@@ -81,7 +81,7 @@ def decode(encoded: bytes) -> NDArray[np.uint8]:
             warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # the size is checked
             opened = PillowImage.open(io.BytesIO(encoded), formats=("JPEG", "PNG"))
         with opened as picture:
-            check_size(*picture.size)
+            check_size(*picture.size, max_pixels)
             if picture.format == "JPEG" and picture.mode in ("RGB", "L") and (pixels := _decode_jpeg(encoded)) is not None:
                 return pixels
             if picture.mode.startswith("I"):
@@ -90,7 +90,11 @@ def decode(encoded: bytes) -> NDArray[np.uint8]:
             return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except UnidentifiedImageError:
         raise _damaged(encoded, "its headers make no sense") from None
-    except (*_DECODING_ERRORS, PillowImage.DecompressionBombError) as error:
+    except (*_DECODING_ERRORS, MemoryError, PillowImage.DecompressionBombError) as error:
+        if isinstance(error, MemoryError) or getattr(error, "code", None) == cv2.Error.StsNoMem:
+            raise RejectedImageError(
+                "no memory", f"there was no memory to decode a compressed image of {claim.width}x{claim.height} pixels"
+            ) from None
         raise _damaged(encoded, str(error)) from None
 
 
@@ -115,11 +119,14 @@ def _claim_of(encoded: bytes) -> _Claim:
 def _claim_of_png(encoded: bytes) -> _Claim:
     if len(encoded) < 33 or encoded[12:16] != b"IHDR":
         raise _damaged(encoded, "it has no header")
-    position, num_chunks = len(_PNG_SIGNATURE), 0
+    position, num_chunks, has_pixels = len(_PNG_SIGNATURE), 0, False
     while position + 8 <= len(encoded):
         length, name = struct.unpack_from(">I4s", encoded, position)
         if name == b"IEND":
             break
+        has_pixels |= name == b"IDAT"
+        if name == b"fcTL" and not has_pixels and encoded[position + 12 : position + 20] != encoded[16:24]:
+            raise _damaged(encoded, "it is an animation whose first frame is no whole picture")
         position += length + 12
         num_chunks += 1
         if num_chunks > _MAX_PIECES + position // _BYTES_A_PIECE:

@@ -38,18 +38,26 @@ class InputWatch:
             watched.num_checked += 1
         return report
 
-    def warnings(self, camera: str) -> list[str]:
-        """What was found in a camera's pictures of the last ten seconds, each kind once."""
+    def note_rejected(self, camera: str, reason: str) -> None:
+        """A camera's frame had no picture that can be segmented."""
         with self._lock:
-            recent = self._recent(camera)
+            self._cameras[camera].rejected.append((self._clock(), reason))
+            self._cameras[camera].num_rejected += 1
+
+    def warnings(self, camera: str) -> list[str]:
+        """What was found in a camera's pictures of the last ten seconds, and why others were rejected, each kind once."""
+        with self._lock:
+            recent, horizon = self._recent(camera), self._clock() - _WINDOW_S
             counts = Counter(finding for findings in recent for finding in findings)
-            return [f"{finding.words}: {counts[finding]} of {len(recent)} frames" for finding in InputFinding if counts[finding]]
+            reasons = Counter(reason for when, reason in self._cameras[camera].rejected if when >= horizon)
+            found = [f"{finding.words}: {counts[finding]} of {len(recent)} frames" for finding in InputFinding if counts[finding]]
+            return found + [f"frames rejected, {reason}: {number}" for reason, number in sorted(reasons.items())]
 
     def values(self, camera: str) -> dict[str, str]:
         """The last picture's figures, and what was found since the start."""
         with self._lock:
             watched = self._cameras[camera]
-            shown = {"frames checked": str(watched.num_checked)}
+            shown = {"frames checked": str(watched.num_checked), "frames rejected": str(watched.num_rejected)}
             if watched.last is not None and watched.last.figures is not None:
                 shown |= {name: f"{value:.2f}" for name, value in watched.last.figures._asdict().items()}
             return shown | {f"found: {finding.words}": str(number) for finding, number in watched.counts.items()}
@@ -66,3 +74,5 @@ class _Camera:
         self.recent: deque[tuple[float, tuple[InputFinding, ...]]] = deque(maxlen=2000)
         self.counts: Counter[InputFinding] = Counter()
         self.num_checked = 0
+        self.rejected: deque[tuple[float, str]] = deque(maxlen=2000)
+        self.num_rejected = 0

@@ -60,20 +60,20 @@ _HALF_WIDTH_COLOUR = frozenset(("yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv12",
 _HALF_HEIGHT_COLOUR = frozenset(("nv12", "nv21"))
 
 
-def to_rgb(message: Image | CompressedImage) -> NDArray[np.uint8]:
+def to_rgb(message: Image | CompressedImage, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """The picture of an image message, uint8 [H, W, 3] RGB, contiguous.
 
     Rows may be padded (step > width x bytes a pixel). Of 16-bit samples the upper eight bits are kept. Raises
-    RejectedImageError for a message whose size, step, data or encoding cannot be right.
+    RejectedImageError for a message whose size, step, data or encoding cannot be right, or that has over `max_pixels`.
     """
     if isinstance(message, CompressedImage):
-        return decode(bytes(message.data))
-    return _unpack(message)
+        return decode(bytes(message.data), max_pixels=max_pixels)
+    return _unpack(message, max_pixels)
 
 
-def _unpack(message: Image) -> NDArray[np.uint8]:
+def _unpack(message: Image, max_pixels: int) -> NDArray[np.uint8]:
     encoding, width, height = message.encoding, message.width, message.height
-    check_size(width, height)
+    check_size(width, height, max_pixels)
     layout = _LAYOUTS.get(encoding)
     if layout is None:
         return _by_cv_bridge(message)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 
 from vltseg_core.errors import VltsegError
+from vltseg_ros import ending_signals
 from vltseg_ros.ros_installation import require_ros
 
 
@@ -16,6 +17,7 @@ def main() -> int:
     except VltsegError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    ending_signals.end_at_once()
     from vltseg_ros import segmentation_node
 
     return segmentation_node.main()

@@ -11,15 +11,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 
+from vltseg_ros import ending_signals
 from vltseg_ros.parent_process import end_with_parent
 
 if TYPE_CHECKING:
     from vltseg_ros.segmentation_node import SegmentationNode
 
 FAILED = 1
+_MOST_FAILURES_IN_A_ROW = 1000
 _TRANSITION_PATIENCE_S = 10.0
 _CLOSE_PATIENCE_S = 40.0
 """Over what the node's own `close` waits for."""
@@ -36,6 +39,7 @@ def run_node(build: Callable[[], SegmentationNode], arguments: list[str] | None 
     autostart stays, unconfigured, for its lifecycle manager. A signal ends it within 10 s even if its network hangs in
     configure or activate.
     """
+    ending_signals.leave_to_rclpy()
     rclpy.init(args=arguments)
     closing, ended = threading.Event(), threading.Event()
     threading.Thread(target=_leave_after_signal, args=(closing, ended), name="signal-watch", daemon=True).start()
@@ -51,30 +55,52 @@ def run_node(build: Callable[[], SegmentationNode], arguments: list[str] | None 
         rclpy.try_shutdown()
         closing.set()
         ended.set()
+        ending_signals.ignore()
     _leave_if_stuck(code)
     return code
 
 
 def _run(build: Callable[[], SegmentationNode], closing: threading.Event) -> int:
-    node = build()
+    try:
+        node = build()
+    except ParameterException as error:
+        print(f"error: a parameter cannot be what it was set to: {error}", file=sys.stderr)
+        return FAILED
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
         if node.get_parameter("stop_with_parent").value:
             end_with_parent()
         if not node.get_parameter("autostart").value:
-            executor.spin()
+            _spin(executor, node, lambda: False)
             return 0
         for transition in (node.trigger_configure, node.trigger_activate):
             if transition() != TransitionCallbackReturn.SUCCESS:
                 return FAILED if rclpy.ok() else 0  # a signal may have ended it half-way
-        executor.spin_until_future_complete(node.has_failed)
+        _spin(executor, node, node.has_failed.done)
         return FAILED if node.has_failed.done() else 0
     finally:
         closing.set()
         node.close()
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
+
+
+def _spin(executor: SingleThreadedExecutor, node: SegmentationNode, is_over: Callable[[], bool]) -> None:
+    """Serve until the context is shut down, or it is over. What one message or request brings down is said and survived:
+    rclpy raises on a parameter of a type that there is not, on a clock below zero, on an image that memory is too short for."""
+    num_failures = 0
+    while rclpy.ok() and not is_over():
+        try:
+            executor.spin_once()
+            num_failures = 0
+        except ExternalShutdownException:
+            raise
+        except Exception as error:
+            num_failures += 1
+            if not rclpy.ok() or num_failures > _MOST_FAILURES_IN_A_ROW:
+                raise
+            node.survive(error)
 
 
 def _leave_if_stuck(code: int) -> None:

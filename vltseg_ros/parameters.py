@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rclpy.exceptions import ParameterUninitializedException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -58,6 +59,13 @@ class NodeParameters:
     image_transport: str = _parameter(
         "raw", "raw (sensor_msgs/Image) or compressed (CompressedImage on image/compressed).", choices=("raw", "compressed")
     )
+    max_image_megapixels: float = _parameter(
+        17.0,
+        "Larger images are rejected: one that takes the network over inference_timeout_s would look like a hang.",
+        low=0.001,
+        high=68.0,
+        live=True,
+    )
     max_batch_size: int = _parameter(8, "Most cameras' frames that enter the network together.", low=1, high=64)
     min_confidence: float = _parameter(0.0, "Pixels less certain than this get label 255.", low=0.0, high=1.0, live=True)
     overlay_opacity: float = _parameter(0.55, "How much the colours cover the image.", low=0.0, high=1.0, live=True)
@@ -99,6 +107,11 @@ class NodeParameters:
         return tuple(name for name in self.cameras if name) or ("",)
 
     @property
+    def max_pixels(self) -> int:
+        """How many pixels an image may have."""
+        return round(self.max_image_megapixels * 1e6)
+
+    @property
     def input_size(self) -> tuple[int, int] | None:
         """(height, width) in pixels that images are resized to, or None for their own size."""
         return (self.input_height, self.input_width) if self.input_height else None
@@ -132,7 +145,7 @@ def declare(node: Node) -> None:
 
 def read(node: Node) -> NodeParameters:
     """The parameters as they are now; raises ConfigurationError where they contradict each other."""
-    return NodeParameters(**{name: _plain(node.get_parameter(name).value) for name in _SPECS})
+    return NodeParameters(**{name: _value(node, name) for name in _SPECS})
 
 
 def check_change(current: NodeParameters | None, parameters: Iterable[Parameter]) -> SetParametersResult:
@@ -154,6 +167,13 @@ def check_change(current: NodeParameters | None, parameters: Iterable[Parameter]
 def updated(current: NodeParameters, parameters: Iterable[Parameter]) -> NodeParameters:
     """The settings with those parameters changed."""
     return dataclasses.replace(current, **{p.name: _plain(p.value) for p in parameters if p.name in _SPECS})
+
+
+def _value(node: Node, name: str) -> Any:
+    try:
+        return _plain(node.get_parameter(name).value)
+    except ParameterUninitializedException:  # an empty list in a YAML file has no type
+        return _SPECS[name].default_factory()  # type: ignore[misc]  # every field has one
 
 
 def _plain(value: Any) -> Any:

@@ -37,11 +37,15 @@ class Action(Enum):
 
 
 class Remedy(NamedTuple):
-    """What to do; the rest says how to reload. pause_s: wait first. in_fp32: for scores that a smaller precision spoils."""
+    """What to do; the rest says how to reload.
+
+    pause_s: wait first. in_fp32: for scores that a smaller precision spoils. batch_size: how many frames it is tried on.
+    """
 
     action: Action
     pause_s: float = 0.0
     in_fp32: bool = False
+    batch_size: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,13 @@ class RecoveryPolicy:
         if fault is Fault.HANG:
             self._hangs_s.append(now_s)
             return Remedy(Action.GIVE_UP) if len(self._hangs_s) >= self._limits.hangs else self._reload(now_s)
+        if fault is Fault.LOAD_FAILED:
+            self._halve_batch(now_s)  # it may have been too much for the memory that there is
         if fault in (Fault.DEVICE_LOST, Fault.LOAD_FAILED, Fault.CHECK_FAILED):
             return self._reload(now_s)
         if fault in (Fault.OUT_OF_MEMORY, Fault.ERROR) and self.batch_size(now_s) > 1:
             self._failures_in_a_row = 0
-            self._batch_size = self.batch_size(now_s) // 2
-            self._smaller_until_s = now_s + self._limits.smaller_batch_s
+            self._halve_batch(now_s)
             return Remedy(Action.GO_ON)
         if self._failures_in_a_row >= self._limits.failures_in_a_row:
             if fault is Fault.ERROR:
@@ -105,6 +110,10 @@ class RecoveryPolicy:
         """How many frames may enter the network together now."""
         return self._batch_size if now_s < self._smaller_until_s else self._max_batch_size
 
+    def _halve_batch(self, now_s: float) -> None:
+        self._batch_size = max(1, self.batch_size(now_s) // 2)
+        self._smaller_until_s = now_s + self._limits.smaller_batch_s
+
     def _reload(self, now_s: float, *, not_finite: bool = False) -> Remedy:
         """Eager first; where that still gives no finite numbers, in fp32."""
         self._failures_in_a_row = 0
@@ -114,7 +123,7 @@ class RecoveryPolicy:
         self._reloads_s.append(now_s)
         self._not_finite_reloads += not_finite
         pause_s = self._limits.pause_s * 2 ** (earlier - 1) if earlier else 0.0
-        return Remedy(Action.RELOAD, pause_s, in_fp32=self._not_finite_reloads > 1)
+        return Remedy(Action.RELOAD, pause_s, self._not_finite_reloads > 1, self.batch_size(now_s))
 
 
 def fault_of(error: Exception) -> Fault | None:

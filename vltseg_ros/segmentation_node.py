@@ -11,13 +11,13 @@ from __future__ import annotations
 import functools
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -26,6 +26,8 @@ from vltseg_core.runtime import Segmenter
 from vltseg_ros import diagnostics, parameters
 from vltseg_ros.backend_building import BackendBuilding
 from vltseg_ros.black_box import BlackBox, start_black_box
+from vltseg_ros.callback_failures import CallbackFailures
+from vltseg_ros.camera_subscriptions import CameraSubscriptions
 from vltseg_ros.diagnostics import FrameStatistics
 from vltseg_ros.frame_answering import FrameAnswering, NetworkWatch
 from vltseg_ros.frame_serving import FrameServing, ServingParts
@@ -40,7 +42,6 @@ from vltseg_ros.recovery import RecoveryPolicy
 from vltseg_ros.segmenter_loading import SegmenterFactory, free, load_anew, load_segmenter
 from vltseg_ros.throttled_log import ThrottledLog
 
-_NEWEST_ONLY = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _STOP_PATIENCE_S = 10.0
 _WATCH_PERIOD_S = 0.1
 _LOG_PERIOD_S = 5.0
@@ -58,7 +59,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._segmenter: Segmenter | None = None
         self._building: BackendBuilding | None = None
         self._outputs: dict[str, MaskPublishers] = {}
-        self._inputs: dict[str, Any] = {}
+        self._inputs: CameraSubscriptions | None = None
         self._serving: FrameServing | None = None
         self._input_watch: InputWatch | None = None
         self._failure: str | None = None
@@ -69,6 +70,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._state_name = "unconfigured"
         self._silent: dict[str, str] = {}
         self._log = ThrottledLog(lambda sentence: self.get_logger().warning(sentence), _LOG_PERIOD_S)
+        self._failures = CallbackFailures(self._log)
         self._black_box: BlackBox | None = None
         self.add_on_set_parameters_callback(self._check_parameters)
         self._reports = NodeReports(self)
@@ -95,7 +97,13 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             raise
         self._settings, self._segmenter = settings, segmenter
         self._load_s, self._failure = time.monotonic() - started, None
-        self._outputs = {c: MaskPublishers(self, c, segmenter.classes) for c in settings.camera_names}
+        try:
+            for camera in settings.camera_names:
+                self._outputs[camera] = MaskPublishers(self, camera, segmenter.classes)
+        except Exception as error:  # rclpy would swallow it: names that are too long with the namespace, for example
+            self.get_logger().error(f"configure failed, the masks cannot be published: {type(error).__name__}: {error}")
+            self._release()
+            return TransitionCallbackReturn.FAILURE
         description = segmenter.describe()
         self.get_logger().info(
             f"loaded {description.checkpoint} ({description.preset}) in {self._load_s:.1f} s on "
@@ -134,16 +142,13 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         )
         self._active_since_s = time.monotonic()
         self._serving.start()
-        compressed = settings.image_transport == "compressed"
-        message_type = CompressedImage if compressed else Image
-        for camera in settings.camera_names:
-            topic = (f"{camera}/image" if camera else "image") + ("/compressed" if compressed else "")
-            topic_name = self.resolve_topic_name(topic)
-            callback = functools.partial(self._receive, self._serving, statistics, camera, topic_name)
-            self._inputs[camera] = self.create_subscription(message_type, topic, callback, _NEWEST_ONLY)
-            self._outputs[camera].publish_label_info(self.get_clock().now().to_msg(), settings.min_confidence)
+        for outputs in self._outputs.values():
+            outputs.publish_label_info(self.get_clock().now().to_msg(), settings.min_confidence)
+        receive = functools.partial(self._receive, self._serving, statistics)
+        is_compressed = settings.image_transport == "compressed"
+        self._inputs = CameraSubscriptions(self, settings.camera_names, receive, is_compressed=is_compressed)
         self._state_name = "active"
-        listened = ", ".join(subscription.topic_name for subscription in self._inputs.values())
+        listened = ", ".join(subscription.topic_name for subscription in self._inputs.by_camera.values())
         self.get_logger().info(f"active, listening to {listened}")
         return TransitionCallbackReturn.SUCCESS
 
@@ -189,9 +194,9 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             self.get_logger().info(f"serving by {description.backend} ({description.backend_reason})")
 
     def _stop_serving(self) -> None:
-        for subscription in self._inputs.values():
-            self.destroy_subscription(subscription)
-        self._inputs = {}
+        inputs, self._inputs = self._inputs, None
+        if inputs:
+            inputs.destroy()
         self._active_since_s = None
         self._silent = {}
         serving, self._serving = self._serving, None
@@ -199,7 +204,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             return
         self._segmenter = serving.end(_STOP_PATIENCE_S)
         self._note_failure(serving.failure)
-        if self._segmenter is None:
+        if self._segmenter is None and serving.is_busy:
             self.get_logger().error("the network did not come to an end: it is left to itself, and what it says discarded")
 
     def _release(self) -> None:
@@ -227,6 +232,10 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         if self._black_box is not None:
             self._black_box.remember_frame(topic, message)
         serving.put(Frame(camera, message))
+
+    def survive(self, error: Exception) -> None:
+        """A callback of this node, or of rclpy for it, failed, or a message could not be taken: say so and go on."""
+        self._failures.note(error, self._statistics)
 
     def _unready(self) -> str | None:
         """Why frames are not answered yet, for the counts."""
@@ -262,6 +271,8 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
 
     def _watch_serving(self) -> None:
         """Look after the network; where it was given up, go through error processing, which says why."""
+        if self._inputs:
+            self._failures.renew_deaf(self._inputs, self._statistics)
         if self._serving is None:
             return
         self._serving.watch()
@@ -291,7 +302,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
 
     def _report(self) -> None:
         self._check_input()
-        values = {"state": self._state_name, **self._statistics.values()}
+        values = {"state": self._state_name, **self._statistics.values(), **self._failures.values()}
         serving, segmenter = self._serving, self._segmenter
         if serving is not None:
             values |= serving.values()
@@ -299,7 +310,12 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         if segmenter is not None:
             values |= diagnostics.describe_segmenter(segmenter.describe())
             values["memory (MB)"] = f"{segmenter.memory_bytes() / 1e6:.0f}"
-        self._reports.publish(self._condition(), tuple(self._inputs), values, self._black_box)
+        self._reports.publish(self._condition(), tuple(self._cameras_heard), values, self._black_box)
+
+    @property
+    def _cameras_heard(self) -> Mapping[str, Any]:
+        """The subscriptions by camera, none while not active."""
+        return self._inputs.by_camera if self._inputs else {}
 
     def _condition(self) -> NodeCondition:
         building, settings = self._building, self._settings
@@ -322,8 +338,8 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         settings, since_s, self._silent = self._settings, self._active_since_s, {}
         if settings is None or since_s is None or settings.input_timeout_s == 0:
             return
-        silent_s = {camera: self._statistics.seconds_without_input(camera, since_s) for camera in self._inputs}
-        self._silent = explain_silences(self, self._inputs, silent_s, settings.input_timeout_s)
+        silent_s = {camera: self._statistics.seconds_without_input(camera, since_s) for camera in self._cameras_heard}
+        self._silent = explain_silences(self, self._cameras_heard, silent_s, settings.input_timeout_s)
         if self._silent:
             self._log.warn("silence", "; ".join(self._silent.values()))
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,15 +17,15 @@ SegmenterFactory = Callable[..., Segmenter]
 
 
 def load_segmenter(
-    settings: NodeParameters, load: SegmenterFactory, *, eager_reason: str = "asked for"
+    settings: NodeParameters, load: SegmenterFactory, *, eager_reason: str = "asked for", most_at_once: int = sys.maxsize
 ) -> tuple[Segmenter, float]:
     """The segmenter, warmed up, and the seconds of a pass; its compiled backend is left to be built later.
 
-    eager_reason: see `BackendSettings`.
+    eager_reason: see `BackendSettings`. most_at_once: of frames, where fewer fit than the settings say.
 
     Raises VltsegError with a sentence that says what to do.
     """
-    batch_size = min(settings.max_batch_size, len(settings.camera_names))
+    batch_size = min(settings.max_batch_size, len(settings.camera_names), most_at_once)
     backend = BackendSettings(
         settings.backend,
         batch_size=batch_size,
@@ -52,7 +53,7 @@ def load_anew(settings: NodeParameters, load: SegmenterFactory, remedy: Remedy) 
     precision = "fp32" if remedy.in_fp32 else settings.precision
     reason = f"loaded anew after a fault: configure the node again for backend {settings.backend}"
     eagerly = dataclasses.replace(settings, backend="eager", precision=precision)
-    return load_segmenter(eagerly, load, eager_reason=reason)[0]
+    return load_segmenter(eagerly, load, eager_reason=reason, most_at_once=remedy.batch_size)[0]
 
 
 def free(segmenter: Segmenter, say: Callable[[str], object]) -> None:

@@ -11,6 +11,7 @@ import tracemalloc
 import zlib
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -89,6 +90,34 @@ def test_a_large_picture_of_one_colour_is_no_bomb(image_format: str, size: tuple
 )
 def test_a_size_that_cannot_be_is_read_from_the_header(data: bytes) -> None:
     assert rejected(data).reason == "size"
+
+
+def test_the_limit_can_be_lower() -> None:
+    data = encoded("PNG")  # 24x16
+    assert decode(data, max_pixels=384).shape == (16, 24, 3)
+    with pytest.raises(RejectedImageError, match="over the limit of 383 pixels.*or raise max_image_megapixels"):
+        decode(data, max_pixels=383)
+
+
+def test_an_animation_whose_first_frame_is_a_part_is_no_picture() -> None:
+    def animated(width: int, height: int, *, first: bool) -> bytes:
+        part = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, width, height, 0, 0, 1, 10, 0, 0))
+        whole = png(16, 8, bytes(8 * 49), chunks=chunk(b"acTL", struct.pack(">II", 1, 0)) + part * first)
+        end = whole.rindex(b"IEND") - 4
+        return whole if first else whole[:end] + part + whole[end:]
+
+    assert rejected(animated(1, 1, first=True)).reason == "damaged"
+    assert decode(animated(16, 8, first=True)).shape == decode(animated(1, 1, first=False)).shape == (8, 16, 3)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), cv2.error("Insufficient memory")])
+def test_a_sound_picture_is_not_damaged_where_memory_runs_out(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        error.code = cv2.Error.StsNoMem  # type: ignore[attr-defined]  # OpenCV sets it on its own
+        raise error
+
+    monkeypatch.setattr(cv2, "imdecode", fail)
+    assert rejected(encoded("JPEG")).reason == "no memory"
 
 
 @pytest.mark.parametrize(

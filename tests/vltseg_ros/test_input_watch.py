@@ -46,5 +46,14 @@ def test_a_warning_ends_ten_seconds_after_the_last_bad_picture(clock: Clock) -> 
     assert watch.warnings("") == [] and watch.values("")["frames checked"] == "1"
 
 
+def test_what_was_rejected_is_told_for_ten_seconds_and_counted_for_good(clock: Clock) -> None:
+    watch = InputWatch(("front", "left"), clock=clock)
+    for reason in ("step", "size", "step"):
+        watch.note_rejected("front", reason)
+    assert watch.warnings("front") == ["frames rejected, size: 1", "frames rejected, step: 2"] and watch.warnings("left") == []
+    clock.now_s += 10.1
+    assert watch.warnings("front") == [] and watch.values("front")["frames rejected"] == "3"
+
+
 def test_a_camera_without_pictures_has_nothing_to_say(clock: Clock) -> None:
-    assert InputWatch(("front",), clock=clock).values("front") == {"frames checked": "0"}
+    assert InputWatch(("front",), clock=clock).values("front") == {"frames checked": "0", "frames rejected": "0"}

@@ -37,6 +37,13 @@ def test_batches_are_halved_for_a_while(fault: Fault) -> None:
     assert policy.batch_size(2 + LIMITS.smaller_batch_s) == 6
 
 
+def test_a_reload_is_tried_with_no_more_frames_than_fit_last() -> None:
+    policy = RecoveryPolicy(8)
+    assert policy.after(Fault.OUT_OF_MEMORY, 0).action is Action.GO_ON
+    assert policy.after(Fault.DEVICE_LOST, 1).batch_size == 4
+    assert [policy.after(Fault.LOAD_FAILED, now_s).batch_size for now_s in (2, 3, 4)] == [2, 1, 1]
+
+
 def test_memory_that_runs_out_for_single_frames_is_a_reason_to_reload() -> None:
     policy = RecoveryPolicy(2)
     assert [policy.after(Fault.OUT_OF_MEMORY, t).action for t in range(4)] == [Action.GO_ON] * 3 + [Action.RELOAD]

@@ -72,9 +72,9 @@ def test_an_image_that_takes_long_to_decode_is_answered_and_costs_no_network(
 ) -> None:
     to_rgb = messages.to_rgb
 
-    def slow_to_rgb(message: Any) -> NDArray[np.uint8]:
+    def slow_to_rgb(message: Any, *, max_pixels: int) -> NDArray[np.uint8]:
         time.sleep(0.6)
-        return to_rgb(message)
+        return to_rgb(message, max_pixels=max_pixels)
 
     monkeypatch.setattr(messages, "to_rgb", slow_to_rgb)
     segmenter.uploads_beside_the_network = uploads
@@ -114,3 +114,19 @@ def test_a_network_given_up_just_before_a_deactivation_is_not_forgotten(
     status = diagnostics(lambda s: s.level == DiagnosticStatus.ERROR)
     assert status.message.startswith("the network was given up after: injected") and values(status)["state"] == "unconfigured"
     assert node.has_failed.result() == "the network was given up after: injected"
+
+
+def test_a_camera_whose_message_could_not_be_taken_is_heard_again(start: Any, peer: Any) -> None:
+    node, talk = start(), Conversation(peer, "/image", "/semantic/labels")
+    assert talk.ask(image_message()) is not None
+    deaf = node._inputs.by_camera[""]
+    deaf.callback_group.beginning_execution(deaf)  # as it is left behind when taking raises
+    node.survive(MemoryError("no room for 199 MB"))
+    assert peer.spin_until(lambda: node._inputs.by_camera[""] is not deaf)
+    assert talk.ask(image_message()) is not None
+    heard = node._inputs.by_camera[""]
+    node.survive(MemoryError("again"))
+    for _ in range(15):
+        talk.publisher.publish(image_message())
+        peer.spin_until(lambda: False, 0.1)
+    assert node._inputs.by_camera[""] is heard, "one that is heard of keeps its subscription"
