@@ -112,7 +112,8 @@ class StandIn:
 
 def node_arguments(transport: str) -> list[str]:
     """Two cameras, and a log of nothing but what is fatal."""
-    names = (f"image_transport:={transport}", f"cameras:=[{', '.join(CAMERAS)}]", "diagnostics_period_s:=0.1")
+    reports, sizes = "diagnostics_period_s:=0.1", "max_image_megapixels:=68.0"
+    names = (f"image_transport:={transport}", f"cameras:=[{', '.join(CAMERAS)}]", reports, sizes)
     return ["--ros-args", "--log-level", "fatal", *(word for name in names for word in ("-p", name))]
 
 

@@ -72,6 +72,7 @@ def start_node(settings: ReplaySettings, message_type: str, folder: OutputFolder
         "image_transport": _TRANSPORTS[message_type],
         "min_confidence": settings.min_confidence,
         "use_sim_time": True,
+        "max_image_megapixels": 68.0,
         "input_health": False,  # a replay measures the network, and its bag may hold unrelated pictures
     }
     given = {"checkpoint": settings.checkpoint, "device": settings.device}
