@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import Tensor
 
 from vltseg_core.checkpoints.foreign_config import check_config, expected_shapes
+from vltseg_core.checkpoints.safetensors_file import ChangedFileError, FormatError, SafetensorsFile, opened
 from vltseg_core.config import VltsegConfig
 from vltseg_core.errors import CheckpointError, ConfigurationError
 from vltseg_core.model.vltseg import Vltseg
@@ -47,32 +48,46 @@ def save(network: Vltseg, path: Path, *, trained_on: str) -> None:
 def read_header(path: Path) -> tuple[VltsegConfig, str]:
     """A weights file's network and what it was trained on; CheckpointError where it is none of ours."""
     with _opened(path) as weights:
-        return _parsed_header(weights.metadata() or {}, path)
+        return _parsed_header(weights.metadata, path)
 
 
 def load(path: Path) -> Checkpoint:
-    """The network of a weights file, on the CPU, in evaluation mode; CheckpointError where it is none of ours."""
+    """The network of a weights file, on the CPU, in evaluation mode.
+
+    Takes the memory of the network and of its largest tensor. Raises CheckpointError where the file is none of ours, or is
+    written by another process meanwhile.
+    """
     with _opened(path) as weights:
-        config, trained_on = _parsed_header(weights.metadata() or {}, path)
-        names = list(weights.keys())
-        _check_shapes(config, {name: tuple(weights.get_slice(name).get_shape()) for name in names}, path)
+        config, trained_on = _parsed_header(weights.metadata, path)
+        _check_shapes(config, {name: stored.shape for name, stored in weights.tensors.items()}, path)
         network = Vltseg(config)
-        network.load_state_dict({name: weights.get_tensor(name) for name in names})
+        for name, target in network.state_dict().items():
+            _fill(target, name, weights, path)
     return Checkpoint(network.eval(), trained_on)
 
 
+def _fill(target: Tensor, name: str, weights: SafetensorsFile, path: Path) -> None:
+    """Put the file's tensor into the network's, of the same kind of numbers but for the precision."""
+    stored = weights.tensors[name]
+    if stored.dtype != target.dtype and not (stored.dtype.is_floating_point and target.is_floating_point()):
+        raise CheckpointError(f"checkpoint '{path}': {name} is {stored.dtype}, expected {target.dtype}; convert it again")
+    target.copy_(weights.read(name))
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path) -> Iterator[SafetensorsFile]:
     if not path.is_file():
         raise CheckpointError(f"checkpoint '{path}' not found: give a .safetensors file or the name of a preset")
     try:
-        with safe_open(path, framework="pt") as weights:
+        with opened(path) as weights:
             yield weights
-    except (SafetensorError, OSError) as error:
+    except (FormatError, OSError) as error:
         next_step = "check the file"
         if path.suffix == ".pth":  # as published
             next_step = f"run 'vltseg convert {path} -o {path.with_suffix('.safetensors')}' first"
         raise CheckpointError(f"checkpoint '{path}' is no safetensors file ({error}): {next_step}") from error
+    except ChangedFileError as error:
+        raise CheckpointError(f"checkpoint '{path}' was written while it was read: load it again when it is whole") from error
 
 
 def _parsed_header(header: Mapping[str, str], path: Path) -> tuple[VltsegConfig, str]:
