@@ -54,8 +54,8 @@ def read_header(path: Path) -> tuple[VltsegConfig, str]:
 def load(path: Path) -> Checkpoint:
     """The network of a weights file, on the CPU, in evaluation mode.
 
-    Takes the memory of the network and of its largest tensor. Raises CheckpointError where the file is none of ours, or is
-    written by another process meanwhile.
+    Takes the memory of the network and of its largest tensor. Raises CheckpointError where the file is none of ours, holds
+    numbers that are not finite, or is written by another process meanwhile.
     """
     with _opened(path) as weights:
         config, trained_on = _parsed_header(weights.metadata, path)
@@ -72,6 +72,13 @@ def _fill(target: Tensor, name: str, weights: SafetensorsFile, path: Path) -> No
     if stored.dtype != target.dtype and not (stored.dtype.is_floating_point and target.is_floating_point()):
         raise CheckpointError(f"checkpoint '{path}': {name} is {stored.dtype}, expected {target.dtype}; convert it again")
     target.copy_(weights.read(name))
+    if target.is_floating_point() and not _is_finite(target):
+        raise CheckpointError(f"checkpoint '{path}': {name} holds values that are no finite numbers: take another checkpoint")
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether every number is; the sum alone tells in a tenth of the time, unless it is too large itself."""
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 @contextmanager

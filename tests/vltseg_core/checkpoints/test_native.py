@@ -104,6 +104,29 @@ def test_numbers_of_another_kind_are_refused(parts: tuple[Path, dict[str, torch.
         native.load(path)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 1e300])
+@pytest.mark.parametrize("name", ["image_encoder.trunk.bn1.bias", "image_encoder.trunk.bn1.running_var", "class_embeddings"])
+def test_numbers_that_are_not_finite_are_refused(
+    parts: tuple[Path, dict[str, torch.Tensor], dict[str, str]], name: str, value: float
+) -> None:
+    """An infinite bias would vanish in a ReLU6 and change most labels without a word; 1e300 is infinite in float32."""
+    path, tensors, header = parts
+    tensors[name] = tensors[name].double()
+    tensors[name].view(-1)[-1] = value
+    save_file(tensors, path, metadata=header)
+    with pytest.raises(CheckpointError, match=rf"{name} holds values that are no finite numbers"):
+        native.load(path)
+
+
+def test_numbers_whose_sum_alone_is_not_finite_are_taken(
+    parts: tuple[Path, dict[str, torch.Tensor], dict[str, str]],
+) -> None:
+    path, tensors, header = parts
+    tensors["class_embeddings"].fill_(3e38)
+    save_file(tensors, path, metadata=header)
+    assert float(native.load(path).network.state_dict()["class_embeddings"].max()) > 2e38
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_are_taken(
     network: Vltseg, parts: tuple[Path, dict[str, torch.Tensor], dict[str, str]], dtype: torch.dtype
