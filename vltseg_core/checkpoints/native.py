@@ -17,10 +17,12 @@ from torch import Tensor
 from vltseg_core.checkpoints.foreign_config import check_config, expected_shapes
 from vltseg_core.checkpoints.safetensors_file import ChangedFileError, FormatError, SafetensorsFile, opened
 from vltseg_core.config import VltsegConfig
-from vltseg_core.errors import CheckpointError, ConfigurationError
+from vltseg_core.errors import CheckpointError, ConfigurationError, quotable
 from vltseg_core.model.vltseg import Vltseg
 
 FORMAT = "vltseg/1"
+MAX_TEXT_LETTERS = 64 * 2**10
+"""Of the description of a network, and of what it was trained on; a preset's description has 0.9 kB."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +101,18 @@ def _opened(path: Path) -> Iterator[SafetensorsFile]:
 
 def _parsed_header(header: Mapping[str, str], path: Path) -> tuple[VltsegConfig, str]:
     if header.get("format") != FORMAT:
-        found = header.get("format", "no format at all")
+        found = quotable(header.get("format", "no format at all"))
         raise CheckpointError(f"checkpoint '{path}' names {found} in its header, expected {FORMAT}: convert it first")
+    for key in ("config", "trained_on"):
+        if len(header.get(key, "")) > MAX_TEXT_LETTERS:
+            raise CheckpointError(
+                f"checkpoint '{path}' has over {MAX_TEXT_LETTERS} letters of {key} in its header: convert it again"
+            )
     try:
         config = VltsegConfig.from_dict(json.loads(header["config"]))
         check_config(config)
     except (KeyError, ValueError, RecursionError, AttributeError, TypeError, ConfigurationError) as error:
-        raise CheckpointError(f"checkpoint '{path}' has a header that cannot be read: {error}") from error
+        raise CheckpointError(f"checkpoint '{path}' has a header that cannot be read: {quotable(str(error), 300)}") from error
     return config, header.get("trained_on", "unknown")
 
 
@@ -117,5 +124,5 @@ def _check_shapes(config: VltsegConfig, found: Mapping[str, tuple[int, ...]], pa
         raise CheckpointError(f"checkpoint '{path}': {error}; convert it again") from error
     wrong = sorted(set(expected) ^ set(found)) or sorted(name for name in expected if expected[name] != found[name])
     if wrong:
-        shown = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        shown = ", ".join(map(quotable, wrong[:3])) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise CheckpointError(f"checkpoint '{path}' does not fit network '{config.name}': {shown} differ; convert it again")

@@ -35,6 +35,7 @@ from vltseg_core.model.pixel_decoder import NUM_MEMORY_LEVELS
 from vltseg_core.model.vltseg import Vltseg
 
 _NUM_POINTS = 4
+_MAX_PROBLEMS = 50
 _CROP_STEP_PX = 32
 _WINDOW_STEPS_PX = {512: 426, 1024: 768}  # the published test protocol, by crop
 _TAPPED_BLOCKS = {24: (9, 14, 19, 23), 12: (3, 5, 8, 11), 4: (0, 1, 2, 3)}
@@ -70,7 +71,7 @@ def read_published(path: Path) -> dict[str, Tensor]:
     for key, tensor in state.items():
         if not isinstance(tensor, Tensor) or problem_of(tensor):
             reason = problem_of(tensor) if isinstance(tensor, Tensor) else f"is {type(tensor).__name__}, no tensor"
-            raise CheckpointError(f"checkpoint '{path}': {key} {reason}; download it again from its publisher")
+            raise CheckpointError(f"checkpoint '{path}': {quotable(key)} {reason}; download it again from its publisher")
     return dict(state)
 
 
@@ -125,16 +126,23 @@ def convert(path: Path) -> Vltseg:
         with torch.device("meta"):
             network = Vltseg(config)
     except (ValueError, LookupError, ArithmeticError, TypeError, RuntimeError, ConfigurationError) as error:
-        raise CheckpointError(f"checkpoint '{path}' is no published VLTSeg network: its shapes fit none ({error})") from error
+        raise CheckpointError(
+            f"checkpoint '{path}' is no published VLTSeg network: its shapes fit none ({quotable(str(error), 200)})"
+        ) from error
     problems = _problems(published, network)
-    if problems:
-        raise CheckpointError(f"checkpoint '{path}' is no published VLTSeg network: {'; '.join(problems)}")
+    _require_none(problems, path)
     network = Vltseg(config)
     problems = _rotary_problems(network, published)
-    if problems:
-        raise CheckpointError(f"checkpoint '{path}' is no published VLTSeg network: {'; '.join(problems)}")
+    _require_none(problems, path)
     network.load_state_dict({name: tensor for _, name, tensor in renamed(published)})
     return network.eval()
+
+
+def _require_none(problems: list[str], path: Path) -> None:
+    if problems:
+        shown = [quotable(problem, 200) for problem in problems[:_MAX_PROBLEMS]]
+        more = [f"and {len(problems) - _MAX_PROBLEMS} more"] * (len(problems) > _MAX_PROBLEMS)
+        raise CheckpointError(f"checkpoint '{path}' is no published VLTSeg network: {'; '.join(shown + more)}")
 
 
 def _problems(published: Mapping[str, Tensor], network: Vltseg) -> list[str]:

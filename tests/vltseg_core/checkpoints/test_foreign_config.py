@@ -166,12 +166,45 @@ def test_windows_in_use_pass(window_px: int, step_px: int) -> None:
     check_config(varied(preset("tiny"), {"inference": {"window_px": window_px, "window_step_px": step_px}}))
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "{}", "null", '"x"', '{"name": 1', "1" * 5000])
+@pytest.mark.parametrize("text", ["[" * 60_000, "[]", "{}", "null", '"x"', '{"name": 1', "1" * 5000])
 def test_a_header_that_is_no_configuration_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "foreign.safetensors"
     save_file({"weight": torch.zeros(2)}, path, metadata={"format": native.FORMAT, "config": text})
     with pytest.raises(CheckpointError, match="cannot be read"):
         native.load(path)
+
+
+@pytest.mark.parametrize("header", [{"config": "[" + "[]," * 200_000 + "[]]"}, {"trained_on": "a" * 200_000}])
+def test_a_text_in_the_header_longer_than_any_network_s_is_not_taken_apart(tmp_path: Path, header: dict[str, str]) -> None:
+    path = tmp_path / "foreign.safetensors"
+    valid = {"config": json.dumps(preset("tiny").to_dict()), "format": native.FORMAT}
+    save_file({"weight": torch.zeros(2)}, path, metadata=valid | header)
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match="letters of (config|trained_on) in its header") as refused:
+        native.read_header(path)
+    assert tracemalloc.get_traced_memory()[1] < 1e7 and len(str(refused.value)) < 300
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "config", ["[" + "[]," * 20_000 + "[]]", json.dumps({"k" * 60_000: 1}), json.dumps({"name": ["\n"] * 9_000})]
+)
+def test_what_a_sentence_repeats_of_a_header_is_short(tmp_path: Path, config: str) -> None:
+    path = tmp_path / "foreign.safetensors"
+    save_file({"weight": torch.zeros(2)}, path, metadata={"format": native.FORMAT, "config": config})
+    with pytest.raises(CheckpointError, match="cannot be read") as refused:
+        native.read_header(path)
+    assert len(str(refused.value)) < 500 + len(str(path)) and str(refused.value).isprintable()
+
+
+def test_long_names_of_tensors_and_formats_are_shortened(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.safetensors"
+    header = {"format": native.FORMAT, "config": json.dumps(preset("tiny").to_dict())}
+    for metadata in (header, header | {"format": "\x1b[2J" + "f" * 100_000}):
+        save_file({"\n" + "a" * 100_000: torch.zeros(2)}, path, metadata=metadata)
+        with pytest.raises(CheckpointError, match="foreign.safetensors") as refused:
+            native.load(path)
+        assert len(str(refused.value)) < 600 + len(str(path)) and str(refused.value).isprintable()
 
 
 @pytest.mark.parametrize("length", [2**63, 2**40, 10**9, 100])

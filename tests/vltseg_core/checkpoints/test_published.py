@@ -161,6 +161,15 @@ def test_all_that_is_wrong_is_listed_by_the_file_s_own_keys(tmp_path: Path) -> N
     assert "layers.0.self_attn.attn.in_proj_weight is [96, 31], expected [96, 32]" in str(refused.value)
 
 
+def test_a_list_of_all_that_is_wrong_ends_somewhere(tmp_path: Path) -> None:
+    def change(state: dict[str, torch.Tensor]) -> None:
+        state.update({f"decode_head.{'x' * 1000}\n{number}": torch.zeros(1) for number in range(500)})
+
+    with pytest.raises(CheckpointError, match="and 450 more$") as refused:
+        published.convert(rewritten(tmp_path, change))
+    assert len(str(refused.value)) < 15_000 and str(refused.value).isprintable()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_are_taken(dtype: torch.dtype, tmp_path: Path, network: Vltseg) -> None:
     def change(state: dict[str, torch.Tensor]) -> None:
