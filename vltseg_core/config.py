@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, cast, get_type_hints
 
-from vltseg_core.errors import ConfigurationError
+from vltseg_core.errors import ConfigurationError, quotable
 from vltseg_core.labels import CITYSCAPES, CLASS_TABLES, ClassTable
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -35,7 +36,7 @@ class ImageEncoderConfig:
     trained_size: side in pixels of the square that the position embedding was trained for.
     partial_patches: what a ViT does with an image whose sides are no multiples of the patch: "resize" it up to the next
         ones, or "drop" the rest at the right and the bottom, as the published network does.
-    overrides: further keyword arguments for the timm constructor.
+    overrides: further keyword arguments for the timm constructor; weights files hold those of `foreign_config.OVERRIDES` alone.
     """
 
     kind: Literal["vit", "conv"]
@@ -183,13 +184,13 @@ def _check_choice(what: str, value: str, choices: Mapping[str, Any]) -> None:
     if value not in choices:
         nearest = difflib.get_close_matches(value, choices, n=1)
         hint = f"did you mean '{nearest[0]}'?" if nearest else f"choose one of {', '.join(choices)}"
-        raise ConfigurationError(f"unknown {what} '{value}': {hint}")
+        raise ConfigurationError(f"unknown {what} '{quotable(value)}': {hint}")
 
 
 def _build(cls: type[T], fields: Mapping[str, Any]) -> T:
     """An instance of dataclass `cls` from plain values, sections included."""
     if not isinstance(fields, Mapping):
-        raise ConfigurationError(f"{cls.__name__} needs a mapping of its settings, not {fields!r}")
+        raise ConfigurationError(f"{cls.__name__} needs a mapping of its settings, not {quotable(reprlib.repr(fields))}")
     hints = get_type_hints(cls)
     known = {f.name: hints[f.name] for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # cls is a dataclass
     arguments: dict[str, Any] = {}

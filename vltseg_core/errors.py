@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What this package raises: one small tree, each message saying the value, what was expected and what to do next."""
 
+from __future__ import annotations
+
+import reprlib
+
 
 class VltsegError(Exception):
     """Base of every error that a user of this package can cause and mend."""
@@ -32,3 +36,10 @@ class DeviceLostError(DeviceError):
 
 class NonFiniteScoresError(DeviceError):
     """Scores that are no finite numbers: no label can be made of them."""
+
+
+def quotable(value: object, length: int = 120) -> str:
+    """Something a stranger wrote, for a sentence about it: on one printable line of at most that many letters."""
+    text = value if isinstance(value, str) else reprlib.repr(value)
+    line = "".join(letter if letter.isprintable() else "?" for letter in text[:length])
+    return line + "..." * (len(text) > length)

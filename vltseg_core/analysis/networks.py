@@ -6,12 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from vltseg_core.checkpoints import native
 from vltseg_core.checkpoints.native import Checkpoint
 from vltseg_core.checkpoints.pretrained_towers import load_pretrained_tower
 from vltseg_core.checkpoints.published_models import PUBLISHED_MODELS
+from vltseg_core.checkpoints.safetensors_file import ChangedFileError, FormatError, opened
 from vltseg_core.config import PRESETS
 from vltseg_core.errors import CheckpointError
 from vltseg_core.model.vltseg import Vltseg
@@ -52,7 +52,7 @@ def _is_own_file(path: Path) -> bool:
     if path.suffix != ".safetensors" or not path.is_file():
         return False
     try:
-        with safe_open(path, framework="pt") as weights:
-            return (weights.metadata() or {}).get("format") == native.FORMAT
-    except SafetensorError:
+        with opened(path) as weights:
+            return weights.metadata.get("format") == native.FORMAT
+    except (FormatError, ChangedFileError):
         return False

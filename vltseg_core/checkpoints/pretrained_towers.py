@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vltseg_core.checkpoints.pretrained_files import pretrained_path
-from vltseg_core.checkpoints.published import READING_ERRORS, check_archive
+from vltseg_core.checkpoints.published import READING_ERRORS, plain_content
 from vltseg_core.errors import CheckpointError
 from vltseg_core.model.hierarchical_image_encoder import ConvImageEncoder
 from vltseg_core.model.image_encoder import ImageEncoder
@@ -81,8 +81,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"pre-trained weights '{path}' not found: give a file, or a tag of open_clip")
     try:
-        check_archive(path)
-        content: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        content: Any = load_file(path) if path.suffix == ".safetensors" else plain_content(path)
     except (*READING_ERRORS, SafetensorError) as error:
         raise CheckpointError(
             f"pre-trained weights '{path}' cannot be read as plain tensors: the file is damaged or holds code (OpenAI's own "

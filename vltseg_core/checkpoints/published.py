@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vltseg_core.checkpoints.pickled_names import names_besides_weights
 from vltseg_core.checkpoints.published_keys import ROTARY_TABLE, published_key, renamed
 from vltseg_core.config import (
     IMAGENET_MEAN,
@@ -28,12 +29,13 @@ from vltseg_core.config import (
     PixelDecoderConfig,
     VltsegConfig,
 )
-from vltseg_core.errors import CheckpointError, ConfigurationError
+from vltseg_core.errors import CheckpointError, ConfigurationError, quotable
 from vltseg_core.labels import CLASS_TABLES
 from vltseg_core.model.pixel_decoder import NUM_MEMORY_LEVELS
 from vltseg_core.model.vltseg import Vltseg
 
 _NUM_POINTS = 4
+_MAX_PROBLEMS = 50
 _CROP_STEP_PX = 32
 _WINDOW_STEPS_PX = {512: 426, 1024: 768}  # the published test protocol, by crop
 _TAPPED_BLOCKS = {24: (9, 14, 19, 23), 12: (3, 5, 8, 11), 4: (0, 1, 2, 3)}
@@ -58,8 +60,7 @@ def read_published(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"checkpoint '{path}' not found: give a published .pth file")
     try:
-        check_archive(path)
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        content = plain_content(path)
     except READING_ERRORS as error:  # torch's own sentence advises to run the file's code: not passed on
         raise CheckpointError(
             f"checkpoint '{path}' cannot be read as plain weights: {_what_it_holds(path)} download it again from its publisher"
@@ -70,7 +71,7 @@ def read_published(path: Path) -> dict[str, Tensor]:
     for key, tensor in state.items():
         if not isinstance(tensor, Tensor) or problem_of(tensor):
             reason = problem_of(tensor) if isinstance(tensor, Tensor) else f"is {type(tensor).__name__}, no tensor"
-            raise CheckpointError(f"checkpoint '{path}': {key} {reason}; download it again from its publisher")
+            raise CheckpointError(f"checkpoint '{path}': {quotable(key)} {reason}; download it again from its publisher")
     return dict(state)
 
 
@@ -83,7 +84,15 @@ def problem_of(tensor: Tensor) -> str:
     return "" if bool(torch.isfinite(tensor).all()) else "holds values that are no finite numbers"
 
 
-def check_archive(path: Path) -> None:
+def plain_content(path: Path) -> Any:
+    """A torch file's tensors and plain containers; one of READING_ERRORS where it may hold more than that, or is damaged."""
+    _check_archive(path)
+    if beyond := names_besides_weights(path):
+        raise ValueError(beyond[0])
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _check_archive(path: Path) -> None:
     """ValueError where a file of today's form (a zip archive) does not match its own checksums, which torch ignores."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -97,11 +106,11 @@ def check_archive(path: Path) -> None:
 def _what_it_holds(path: Path) -> str:
     """The reason in words: what the file holds besides weights, if that can be told."""
     try:
-        beyond = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        beyond = [quotable(name, 60) for name in names_besides_weights(path)[:3]]
     except READING_ERRORS:
         beyond = []
     if beyond:
-        return f"it holds objects that are no tensors ({', '.join(sorted(beyond)[:3])}); save its state_dict alone, or"
+        return f"it holds objects that are no tensors ({', '.join(beyond)}); save its state_dict alone, or"
     return "it is damaged, no torch file, or holds code;"
 
 
@@ -117,16 +126,23 @@ def convert(path: Path) -> Vltseg:
         with torch.device("meta"):
             network = Vltseg(config)
     except (ValueError, LookupError, ArithmeticError, TypeError, RuntimeError, ConfigurationError) as error:
-        raise CheckpointError(f"checkpoint '{path}' is no published VLTSeg network: its shapes fit none ({error})") from error
+        raise CheckpointError(
+            f"checkpoint '{path}' is no published VLTSeg network: its shapes fit none ({quotable(str(error), 200)})"
+        ) from error
     problems = _problems(published, network)
-    if problems:
-        raise CheckpointError(f"checkpoint '{path}' is no published VLTSeg network: {'; '.join(problems)}")
+    _require_none(problems, path)
     network = Vltseg(config)
     problems = _rotary_problems(network, published)
-    if problems:
-        raise CheckpointError(f"checkpoint '{path}' is no published VLTSeg network: {'; '.join(problems)}")
+    _require_none(problems, path)
     network.load_state_dict({name: tensor for _, name, tensor in renamed(published)})
     return network.eval()
+
+
+def _require_none(problems: list[str], path: Path) -> None:
+    if problems:
+        shown = [quotable(problem, 200) for problem in problems[:_MAX_PROBLEMS]]
+        more = [f"and {len(problems) - _MAX_PROBLEMS} more"] * (len(problems) > _MAX_PROBLEMS)
+        raise CheckpointError(f"checkpoint '{path}' is no published VLTSeg network: {'; '.join(shown + more)}")
 
 
 def _problems(published: Mapping[str, Tensor], network: Vltseg) -> list[str]:

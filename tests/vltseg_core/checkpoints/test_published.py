@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import struct
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,6 +161,15 @@ def test_all_that_is_wrong_is_listed_by_the_file_s_own_keys(tmp_path: Path) -> N
     assert "layers.0.self_attn.attn.in_proj_weight is [96, 31], expected [96, 32]" in str(refused.value)
 
 
+def test_a_list_of_all_that_is_wrong_ends_somewhere(tmp_path: Path) -> None:
+    def change(state: dict[str, torch.Tensor]) -> None:
+        state.update({f"decode_head.{'x' * 1000}\n{number}": torch.zeros(1) for number in range(500)})
+
+    with pytest.raises(CheckpointError, match="and 450 more$") as refused:
+        published.convert(rewritten(tmp_path, change))
+    assert len(str(refused.value)) < 15_000 and str(refused.value).isprintable()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_are_taken(dtype: torch.dtype, tmp_path: Path, network: Vltseg) -> None:
     def change(state: dict[str, torch.Tensor]) -> None:
@@ -275,3 +286,56 @@ def test_a_pickle_of_the_old_form_is_refused(tmp_path: Path) -> None:
     path.write_bytes(pickle.dumps({"state_dict": Bomb()}))
     with pytest.raises(CheckpointError, match="cannot be read as plain weights"):
         published.convert(path)
+
+
+NUMBER = b"\x8a\x08" + struct.pack("<q", 2**40)  # of bytes: a machine without it says so, where nothing stops it before
+HOSTILE_VALUES = {
+    "builtins.bytearray": b"cbuiltins\nbytearray\n" + NUMBER + b"\x85R",
+    "__builtin__.bytearray": b"c__builtin__\nbytearray\n" + NUMBER + b"\x85R",
+    "torch.storage.UntypedStorage": b"ctorch.storage\nUntypedStorage\n" + NUMBER + b"\x85R",
+    "torch.FloatTensor": b"ctorch\nFloatTensor\n" + NUMBER + b"\x85R",
+    "torch._utils._rebuild_qtensor": b"ctorch._utils\n_rebuild_qtensor\n.",
+    "_codecs.encode": b"c_codecs\nencode\nU\x04abcdX\x03\0\0\0hex\x86R",
+}
+
+
+@pytest.mark.parametrize("form", ["archive", "old"])
+@pytest.mark.parametrize("name", HOSTILE_VALUES)
+def test_a_pickle_that_asks_for_more_than_weights_need_is_refused_unread(
+    name: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch's restricted reader would call these: a kilobyte of file, and terabytes of memory."""
+    pickled = b"\x80\x02}X\x01\0\0\0a" + HOSTILE_VALUES[name] + b"s."
+    path = tmp_path / "hostile.pth"
+    if form == "archive":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("hostile/data.pkl", pickled)
+            archive.writestr("hostile/version", "3\n")
+    else:
+        machine = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+        start = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, machine)]
+        path.write_bytes(b"".join(start) + pickled + pickle.dumps([], 2))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(CheckpointError, match=rf"it holds objects that are no tensors \({name}\)"):
+        published.convert(path)
+
+
+def test_a_checkpoint_in_torch_s_old_form_is_taken(tmp_path: Path, network: Vltseg) -> None:
+    content = torch.load(PARITY / "mini.pth", weights_only=True)
+    torch.save(content, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    converted = published.convert(tmp_path / "old.pth").state_dict()
+    assert all(torch.equal(converted[key], tensor) for key, tensor in network.state_dict().items())
+
+
+def test_what_training_keeps_beside_the_weights_is_no_obstacle(tmp_path: Path) -> None:
+    content = torch.load(PARITY / "mini.pth", weights_only=True)
+    content |= {"schedule": Counter({3: 1}), "seen": {1, 2}, "meta": {"epoch": 3, "size": torch.Size([1]), "type": torch.float16}}
+    content["frozen"] = torch.nn.Parameter(torch.zeros(1, dtype=torch.bool), requires_grad=False)
+    torch.save(content, tmp_path / "training.pth")
+    published.convert(tmp_path / "training.pth")
+
+
+def test_a_pickle_larger_than_any_network_s_is_refused(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"a": torch.zeros(1)}, "log": "a" * 17 * 2**20}, tmp_path / "large.pth")
+    with pytest.raises(CheckpointError, match="cannot be read as plain weights"):
+        published.convert(tmp_path / "large.pth")
