@@ -80,7 +80,7 @@ def _read_metadata(found: BagFiles, folder: Path, metadata: dict[str, Any]) -> N
         found.counts = Counter({topic["topic_metadata"]["name"]: int(topic["message_count"]) for topic in topics})
         if not all(isinstance(name, str) for name in found.counts):
             raise TypeError("a topic's name is no text")
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         found.losses.add("metadata.yaml cannot be read: topics and times were taken from the files themselves")
         return
     found.entries = entries_of(metadata)

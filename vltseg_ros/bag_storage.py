@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import yaml
+from vltseg_core.errors import InputError
+from vltseg_core.foreign_yaml import yaml_of
 
 MAX_MESSAGE_BYTES = 128 * 2**20
 """Longer messages, and chunks of messages, are refused: a hostile file cannot fill the memory."""
@@ -67,18 +68,11 @@ class BagStorage(Protocol):
         ...
 
 
-class _WithoutMerging(yaml.SafeLoader):
-    """Refuses "<<", which no bag has: merging aliases of aliases writes out what they stand for."""
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Leave the "<<" in, which then is an error."""
-
-
 def metadata_of(text: str) -> dict[str, object]:
     """Rosbag2's metadata from its YAML, with or without the outer key; empty where it cannot be read."""
     try:
-        metadata = yaml.load(text, _WithoutMerging)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        metadata = yaml_of(text)
+    except InputError:
         return {}
     if isinstance(metadata, dict):
         metadata = metadata.get("rosbag2_bagfile_information", metadata)
