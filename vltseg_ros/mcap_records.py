@@ -94,14 +94,19 @@ class Fields:
 
     def text(self) -> str:
         """A string."""
-        try:
-            return str(self.block(), "utf-8")
-        except UnicodeDecodeError as error:
-            raise Damage("a name is no UTF-8") from error
+        return text_of(self.block())
 
     def rest(self) -> memoryview:
         """All that is left."""
         return self.take(len(self._content) - self._position)
+
+
+def text_of(block: memoryview) -> str:
+    """A string's bytes as text; raises Damage where they are none."""
+    try:
+        return str(block, "utf-8")
+    except UnicodeDecodeError as error:
+        raise Damage("a name is no UTF-8") from error
 
 
 class Chunk(NamedTuple):
