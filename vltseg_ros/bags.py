@@ -23,7 +23,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.enums import CompressionFormat, CompressionMode
 
 from vltseg_core.errors import InputError
-from vltseg_ros.bag_folder import STORAGE_SUFFIXES, find_files, is_packed, storage_files, unpack
+from vltseg_ros.bag_folder import STORAGE_SUFFIXES, find_files, is_packed, most_unpacked_bytes, storage_files, unpack
 from vltseg_ros.bag_messages import message_types
 from vltseg_ros.bag_storage import MAX_MESSAGE_BYTES, BagMessage, BagStorage, BagTopic
 from vltseg_ros.held_signals import signals_held
@@ -184,15 +184,17 @@ class BagReader:
     def _open(self, files: list[Path]) -> list[BagStorage]:
         storages: list[BagStorage] = []
         refusals: list[InputError] = []
+        room_bytes = most_unpacked_bytes(files)
         for file in files:
-            plain = file
-            if is_packed(file):
-                folder = self._stack.enter_context(TemporaryDirectory(prefix="vltseg_bag_"))
-                plain = unpack(file, Path(folder), self._losses)
-            kind = _STORAGE_READERS.get(plain.suffix)
+            kind = _STORAGE_READERS.get(Path(file.stem).suffix if is_packed(file) else file.suffix)
             if kind is None:
                 raise InputError(f"'{file}' is no bag's file: give a bag's folder, .mcap or .db3 file")
             try:
+                plain = file
+                if is_packed(file):
+                    folder = self._stack.enter_context(TemporaryDirectory(prefix="vltseg_bag_"))
+                    plain = unpack(file, Path(folder), self._losses, room_bytes)
+                    room_bytes -= plain.stat().st_size
                 storages.append(kind(plain))
                 self._stack.callback(storages[-1].close)
             except InputError as refusal:
