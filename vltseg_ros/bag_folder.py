@@ -14,6 +14,7 @@ from typing import Any
 from vltseg_core.errors import InputError
 from vltseg_ros.bag_storage import MAX_METADATA_BYTES, Losses, entries_of, metadata_of
 from vltseg_ros.mcap_records import zstd
+from vltseg_ros.said_text import all_said, said
 
 STORAGE_SUFFIXES = (".mcap", ".db3")
 _PACKED_SUFFIX = ".zstd"
@@ -90,7 +91,7 @@ def unpack(file: Path, folder: Path, losses: Losses, max_bytes: int) -> Path:
                     raise InputError(f"'{file}' finds no room to be unpacked in '{folder.parent}': make room, or set TMPDIR")
                 unpacked.write(piece)
     except (zstd.ZstdError, EOFError) as error:
-        losses.add(f"{file.name} is damaged ({error}): only its beginning can be read")
+        losses.add(f"{said(file.name)} is damaged ({error}): only its beginning can be read")
     except (InputError, OSError):
         target.unlink(missing_ok=True)
         raise
@@ -112,9 +113,9 @@ def _read_metadata(found: BagFiles, folder: Path, metadata: dict[str, Any]) -> N
     found.packed_messages = isinstance(mode, str) and mode.lower() == "message"
     missing = [file.name for file in named if not os.path.isfile(file)]
     if missing and len(missing) == len(named):
-        others = ", ".join(file.name for file in found.files)
-        found.losses.add(f"metadata.yaml names {', '.join(missing)}, which are not there: {others} was read instead")
+        others = all_said(file.name for file in found.files)
+        found.losses.add(f"metadata.yaml names {all_said(missing)}, which are not there: {others} was read instead")
         return
     if missing:
-        found.losses.add(f"files that metadata.yaml names are missing with all their messages: {', '.join(missing)}")
+        found.losses.add(f"files that metadata.yaml names are missing with all their messages: {all_said(missing)}")
     found.files = [file for file in named if os.path.isfile(file)]

@@ -29,6 +29,7 @@ from vltseg_ros.bag_storage import MAX_MESSAGE_BYTES, BagMessage, BagStorage, Ba
 from vltseg_ros.held_signals import signals_held
 from vltseg_ros.mcap_records import Damage, inflated, zstd
 from vltseg_ros.mcap_storage import McapStorage
+from vltseg_ros.said_text import said
 from vltseg_ros.sqlite_storage import SqliteStorage
 
 __all__ = ["BagMessage", "BagReader", "BagTopic", "BagWriter", "is_bag"]
@@ -160,7 +161,7 @@ class BagReader:
                     try:
                         cdr = bytes(inflated([message.cdr], zstd.ZstdDecompressor(), MAX_MESSAGE_BYTES))
                     except Damage as damage:
-                        self._losses.add(f"messages of {message.topic} are damaged: {damage}")
+                        self._losses.add(f"messages of {said(message.topic)} are damaged: {damage}")
                         continue
                     message = message._replace(cdr=cdr)
                 num_read[message.topic] += 1
@@ -169,7 +170,7 @@ class BagReader:
             for topic in sorted(set(topics) & self._counts.keys()):
                 if num_read[topic] < self._counts[topic]:
                     missing = self._counts[topic] - num_read[topic]
-                    self._losses.add(f"{topic}: {missing} of {self._counts[topic]} messages could not be read")
+                    self._losses.add(f"{said(topic)}: {missing} of {self._counts[topic]} messages could not be read")
 
     def close(self) -> None:
         """Close the files."""
@@ -212,7 +213,9 @@ class BagReader:
                 counts[topic.name] += topic.num_messages
         for name in sorted(by_metadata):
             if by_metadata[name] != counts[name]:
-                self._losses.add(f"{name}: metadata.yaml counts {by_metadata[name]} messages, the files hold {counts[name]}")
+                self._losses.add(
+                    f"{said(name)}: metadata.yaml counts {said(str(by_metadata[name]))} messages, the files hold {counts[name]}"
+                )
         return counts
 
 

@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 from lz4.frame import LZ4FrameDecompressor
 
 from vltseg_ros.bag_storage import MAX_MESSAGE_BYTES
+from vltseg_ros.said_text import said
 
 if sys.version_info >= (3, 14):
     from compression import zstd as zstd
@@ -185,7 +186,7 @@ def unpacked(file: BinaryIO, chunk: Chunk) -> bytes | bytearray:
     elif chunk.compression == "lz4":
         records = inflated(packed, LZ4FrameDecompressor(), chunk.size, cut=chunk.cut)
     else:
-        raise Damage(f"a chunk is compressed by '{chunk.compression}', expected zstd or lz4")
+        raise Damage(f"a chunk is compressed by '{said(chunk.compression)}', expected zstd or lz4")
     if not chunk.cut and len(records) != chunk.size:
         raise Damage(f"a chunk unpacks to {len(records)} bytes, expected {chunk.size}")
     if not chunk.cut and chunk.checksum and crc32(records) != chunk.checksum:

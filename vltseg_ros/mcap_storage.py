@@ -35,6 +35,7 @@ from vltseg_ros.mcap_records import (
     text_of,
     unpacked,
 )
+from vltseg_ros.said_text import said
 
 _SUMMARY_PIECE_BYTES = 2**20
 _MAX_CHANNELS = 2**16
@@ -64,7 +65,7 @@ class McapStorage:
         self.entries: dict[str, str] = {}
         self.start_ns: int | None = None
         self.end_ns: int | None = None
-        self._path, self._name = path, path.name
+        self._path, self._name = path, said(path.name)
         self._schemas: dict[int, str] = {}
         self._channels: dict[int, _Channel] = {}
         self._num_name_bytes = 0

@@ -20,6 +20,7 @@ from vltseg_ros.bag_storage import (
     first_line,
     metadata_of,
 )
+from vltseg_ros.said_text import said
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _NUM_SINGLE_STEPS = 64
@@ -145,7 +146,7 @@ class SqliteStorage:
                         yield row
                 return
             except sqlite3.DatabaseError as error:
-                self.losses.add(f"{self._path.name} is damaged ({first_line(error)}): messages are missing")
+                self.losses.add(f"{said(self._path.name)} is damaged ({first_line(error)}): messages are missing")
                 behind += 1 << max(0, num_failed - _NUM_SINGLE_STEPS)
                 num_failed += 1
 

@@ -148,6 +148,8 @@ def test_a_colour_image_is_no_label_image():
     cdr = bag_messages.image_message(np.zeros((2, 2, 3), np.uint8), 0, "")
     with pytest.raises(InputError, match="encoding 'rgb8', expected mono8"):
         bag_messages.labels_of(cdr)
+    with pytest.raises(InputError, match=r"encoding '\?c\?8', expected mono8"):
+        bag_messages.labels_of(cdr.replace(b"rgb8", b"\x1bc\x078"))
 
 
 def test_a_bag_does_not_overwrite_anything(tmp_path):
