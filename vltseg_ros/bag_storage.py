@@ -13,6 +13,7 @@ from vltseg_core.foreign_yaml import yaml_of
 MAX_MESSAGE_BYTES = 128 * 2**20
 """Longer messages, and chunks of messages, are refused: a hostile file cannot fill the memory."""
 MAX_METADATA_BYTES = 16 * 2**20
+_MAX_LOSSES = 100
 
 
 class BagMessage(NamedTuple):
@@ -33,12 +34,13 @@ class BagTopic(NamedTuple):
 
 
 class Losses(list[str]):
-    """Sentences of what could not be read, each once however often it is met."""
+    """Sentences of what could not be read, each once however often it is met; of very many the first."""
 
     def add(self, sentence: str) -> None:
         """Append it unless it is there."""
-        if sentence not in self:
-            self.append(sentence)
+        if sentence in self or len(self) > _MAX_LOSSES:
+            return
+        self.append(sentence if len(self) < _MAX_LOSSES else f"there is more that could not be read than these {_MAX_LOSSES}")
 
 
 class BagStorage(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from binascii import crc32
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator
 from itertools import count
@@ -202,7 +203,8 @@ class McapStorage:
 
     def _resume_behind(self, place: int, damage: Damage) -> int | None:
         """Where the next chunk begins by the index; None without one."""
-        resumed = next((offset for offset in self._chunk_offsets if offset > place), None)
+        following = bisect_right(self._chunk_offsets, place)
+        resumed = self._chunk_offsets[following] if following < len(self._chunk_offsets) else None
         self._lose(place, str(damage) if resumed is None else f"{damage}; reading went on at byte {resumed}")
         return resumed
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+import time
 import tracemalloc
 from binascii import crc32
 
@@ -254,6 +255,21 @@ def test_names_that_only_a_chunk_behind_the_index_tells_are_bounded_too(sound, m
     with pytest.raises(InputError, match="which no recorder does"):
         list(storage.messages(TOPICS))
     storage.close()
+
+
+def test_a_file_of_damaged_places_alone_is_done_with_soon(tmp_path):
+    damaged = chunk(b"", 1, b"zstd")
+    places = [len(MAGIC) + i * len(damaged) for i in range(20_000)]
+    index = b"".join(record(Opcode.CHUNK_INDEX, struct.pack("<QQQ", 0, 0, place)) for place in places)
+    start = len(MAGIC) + len(damaged) * len(places)
+    statistics = record(Opcode.STATISTICS, bytes(42) + struct.pack("<I", 0))
+    footer = record(Opcode.FOOTER, struct.pack("<QQI", start, 0, 0))
+    path = tmp_path / "damaged.mcap"
+    path.write_bytes(MAGIC + damaged * len(places) + index + statistics + footer + MAGIC)
+    start_s = time.monotonic()
+    messages, losses = read(path)
+    assert messages == [] and time.monotonic() - start_s < 5
+    assert len(losses) == 101 and losses[-1] == "there is more that could not be read than these 100"
 
 
 def test_one_record_of_metadata_is_not_read_as_often_as_the_index_says(tmp_path, monkeypatch):
