@@ -56,6 +56,7 @@ def alignment(
     Writes alignment.html (picture and scores), alignment.svg and alignment.json.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from vltseg_core.analysis.alignment import AlignmentSettings, analyse_alignment
@@ -72,14 +73,14 @@ def alignment(
     table = Table("score, 95 % interval", "before", "after", "change")
     for row in report.scores:
         shown = (f"{e.value:.2f} ({e.low:.2f} to {e.high:.2f})" for e in (row.before, row.after, row.change))
-        table.add_row(row.title, *shown)
+        table.add_row(escape(row.title), *shown)
     console = Console()
     console.print(table)
     for problem in report.sample.unreadable:
         console.print(f"skipped: {problem}", soft_wrap=True, highlight=False, markup=False)
     for sentence in report.sentences:
-        console.print(sentence, highlight=False)
-    console.print(f"Page: {page}", soft_wrap=True, highlight=False)
+        console.print(sentence, highlight=False, markup=False)
+    console.print(f"Page: {page}", soft_wrap=True, highlight=False, markup=False)
 
 
 @contextmanager
@@ -118,13 +119,14 @@ def captions(
 
 def _print_counts(counts: CaptionCounts, problems: dict[str, int]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("names", "captions", "share %", "95 % interval", "most often")
     for category, share in counts.shares.items():
         words = [f"{hit.word} {n}" for hit, n in counts.by_word.most_common() if hit.category == category][:5]
         interval = f"{100 * share.low:.2f} to {100 * share.high:.2f}"
-        table.add_row(category, str(share.num_captions), f"{100 * share.share:.2f}", interval, ", ".join(words))
+        table.add_row(escape(category), str(share.num_captions), f"{100 * share.share:.2f}", interval, escape(", ".join(words)))
     console = Console()
     console.print(table)
     for category, examples in counts.examples.items():

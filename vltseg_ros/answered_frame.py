@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,9 @@ from vltseg_core.evaluation.overlay import blend, side_by_side, with_caption, wi
 from vltseg_core.labels import CITYSCAPES
 from vltseg_ros.frame_source import SourceFrame
 from vltseg_ros.ground_truth import CITYSCAPES_TRAIN_IDS, LabelSpace
+
+_MOST_NAME_BYTES = 200
+"""A file's name may have 255, and gets a rank and a suffix."""
 
 
 class AnsweredFrame(NamedTuple):
@@ -39,9 +44,13 @@ class AnsweredFrame(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """Section and name in letters that any file system takes."""
+        """Section and name in letters that any file system takes, and as many; shortened they are told apart by a number."""
         section = "".join(letter if letter.isalnum() else "_" for letter in self.section)
-        return f"{section}_{self.frame.name}"
+        name = f"{section}_{self.frame.name}"
+        encoded = os.fsencode(name)
+        if len(encoded) <= _MOST_NAME_BYTES:
+            return name
+        return f"{encoded[: _MOST_NAME_BYTES - 17].decode('utf-8', 'ignore')}_{sha256(encoded).hexdigest()[:16]}"
 
     def picture_row(self, space: LabelSpace, note: str = "") -> PictureRow:
         """Image, overlay and ground truth side by side; `note` goes before the caption."""

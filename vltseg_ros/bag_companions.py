@@ -9,6 +9,7 @@ from vltseg_core.errors import InputError
 from vltseg_ros import bag_messages
 from vltseg_ros.bag_storage import BagMessage
 from vltseg_ros.frame_source import SourceFrame
+from vltseg_ros.said_text import said
 
 _MOST_AHEAD_S = 5
 _MOST_BYTES = 256 * 2**20
@@ -37,7 +38,7 @@ class Companions:
             (self._overflowing, f"waited in vain for their image, with {_MOST_BYTES // 2**20} MiB after them"),
         )
         return [
-            f"{topic}: {count} messages {reason} and were left out"
+            f"{said(topic)}: {count} messages {reason} and were left out"
             for counts, reason in reasons
             for topic, count in sorted(counts.items())
         ]

@@ -16,6 +16,7 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from vltseg_core.errors import InputError
+from vltseg_ros.said_text import said
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
@@ -103,7 +104,7 @@ def labels_of(cdr: bytes) -> NDArray[np.uint8]:
     """Labels uint8 [H, W] of a serialised mono8 image; raises InputError for another encoding or too little data."""
     message = deserialise(cdr, IMAGE_TYPE)
     if message.encoding not in LABEL_ENCODINGS:
-        raise InputError(f"a label image has encoding '{message.encoding}', expected mono8")
+        raise InputError(f"a label image has encoding '{said(message.encoding)}', expected mono8")
     height, width, step = message.height, message.width, message.step
     if step < width or message.data.size < height * step:
         raise InputError(

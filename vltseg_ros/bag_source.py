@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from vltseg_core.errors import InputError
 from vltseg_ros import bag_messages, bags
 from vltseg_ros.bag_companions import Companions
+from vltseg_ros.bag_storage import MAX_METADATA_BYTES
 from vltseg_ros.bag_topics import TRUTH_TOPIC_ENTRY, camera_info_of, choose_camera, find_truth
 from vltseg_ros.frame_source import SourceFrame
 from vltseg_ros.ground_truth import space_of_entries
+from vltseg_ros.said_text import said, short_name
 from vltseg_ros.serialised_images import rgb_of
 
 _NUM_TRIED = 10
@@ -44,7 +46,9 @@ class BagSource:
             named = find_truth([entry for entry in reader.topics if entry != chosen])
             self._remarks = []
             if told is None and named is not None and not _holds_labels(reader, named):
-                self._remarks.append(f"{named} is named like ground truth, but does not hold labels (mono8), and was left out")
+                self._remarks.append(
+                    f"{said(named)} is named like ground truth, but does not hold labels (mono8), and was left out"
+                )
                 named = None
             wanted = {
                 camera_info_of(chosen.name): bag_messages.CAMERA_INFO_TYPE,
@@ -67,7 +71,7 @@ class BagSource:
         played_s = duration_s if max_seconds is None else min(max_seconds, duration_s)
         self.num_frames: int | None = min(chosen.num_messages, round(self.frame_rate_hz * played_s) + 1)
         self.has_truth = self.truth_topic is not None
-        kind = "drawn driving scenes" if self.drawn else f"topic {self.topic}"
+        kind = "drawn driving scenes" if self.drawn else f"topic {said(self.topic)}"
         self.description = f"{kind} of the bag {path}"
 
     def frames(self) -> Iterator[SourceFrame]:
@@ -93,14 +97,14 @@ class BagSource:
                 else:
                     companions.add(message)
                     if message.topic == bags.CONDITION_TOPIC:
-                        section = _text(message) or section
+                        section = short_name(_text(message) or "") or section
                     elif message.topic == bags.SEQUENCE_TOPIC:
-                        sequence = _text(message) or sequence
+                        sequence = short_name(_text(message) or "") or sequence
             last = companions.join(pending, None) if pending is not None else None
             self.losses = [*reader.losses, *companions.losses, *self._remarks]
         if last is None:
             why = f" ({self.losses[0]})" if self.losses else ""
-            raise InputError(f"no image on {self.topic} of the bag '{self.path}' can be read{why}: record the bag anew")
+            raise InputError(f"no image on {said(self.topic)} of the bag '{self.path}' can be read{why}: record the bag anew")
         yield last
 
     def picture(self, frame: SourceFrame) -> NDArray[np.uint8]:
@@ -133,11 +137,18 @@ def _entries(reader: bags.BagReader) -> dict[str, str]:
     if reader.entries:
         return reader.entries
     message = next(reader.messages([bags.METADATA_TOPIC]), None)
+    if message is None or len(message.cdr) > MAX_METADATA_BYTES:
+        return {}
     try:
         entries = json.loads(_text(message) or "{}")
-    except ValueError:
+        return {_writable(key): _writable(value) for key, value in entries.items()} if isinstance(entries, dict) else {}
+    except (ValueError, RecursionError):
         return {}
-    return {str(key): str(value) for key, value in entries.items()} if isinstance(entries, dict) else {}
+
+
+def _writable(value: object) -> str:
+    """Its text, without the halves of surrogate pairs that JSON can hold and no file takes."""
+    return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
 def _text(message: bags.BagMessage | None) -> str | None:

@@ -7,11 +7,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import yaml
+from vltseg_core.errors import InputError
+from vltseg_core.foreign_yaml import yaml_of
 
 MAX_MESSAGE_BYTES = 128 * 2**20
 """Longer messages, and chunks of messages, are refused: a hostile file cannot fill the memory."""
 MAX_METADATA_BYTES = 16 * 2**20
+_MAX_LOSSES = 100
 
 
 class BagMessage(NamedTuple):
@@ -32,12 +34,13 @@ class BagTopic(NamedTuple):
 
 
 class Losses(list[str]):
-    """Sentences of what could not be read, each once however often it is met."""
+    """Sentences of what could not be read, each once however often it is met; of very many the first."""
 
     def add(self, sentence: str) -> None:
         """Append it unless it is there."""
-        if sentence not in self:
-            self.append(sentence)
+        if sentence in self or len(self) > _MAX_LOSSES:
+            return
+        self.append(sentence if len(self) < _MAX_LOSSES else f"there is more that could not be read than these {_MAX_LOSSES}")
 
 
 class BagStorage(Protocol):
@@ -67,18 +70,11 @@ class BagStorage(Protocol):
         ...
 
 
-class _WithoutMerging(yaml.SafeLoader):
-    """Refuses "<<", which no bag has: merging aliases of aliases writes out what they stand for."""
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Leave the "<<" in, which then is an error."""
-
-
 def metadata_of(text: str) -> dict[str, object]:
     """Rosbag2's metadata from its YAML, with or without the outer key; empty where it cannot be read."""
     try:
-        metadata = yaml.load(text, _WithoutMerging)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        metadata = yaml_of(text)
+    except InputError:
         return {}
     if isinstance(metadata, dict):
         metadata = metadata.get("rosbag2_bagfile_information", metadata)

@@ -9,6 +9,7 @@ from pathlib import Path
 from vltseg_core.errors import InputError
 from vltseg_ros.bag_messages import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE
 from vltseg_ros.bags import BagTopic
+from vltseg_ros.said_text import all_said, said
 
 TRUTH_TOPIC_ENTRY = "vltseg.ground_truth"
 """The metadata's key for the topic of the ground truth."""
@@ -28,14 +29,14 @@ def choose_camera(path: Path, topics: list[BagTopic], topic: str | None) -> BagT
     """
     images = [entry for entry in topics if entry.message_type in (IMAGE_TYPE, COMPRESSED_IMAGE_TYPE) and entry.num_messages > 0]
     if not images:
-        present = ", ".join(f"{entry.name} ({entry.message_type})" for entry in topics) or "nothing"
+        present = all_said(f"{said(entry.name)} ({entry.message_type})" for entry in topics) or "nothing"
         raise InputError(
             f"the bag '{path}' holds no images (it holds {present}): give a bag with sensor_msgs/Image or CompressedImage"
         )
     if topic is not None:
         chosen = [entry for entry in images if entry.name == topic]
         if not chosen:
-            names = ", ".join(entry.name for entry in images)
+            names = all_said(entry.name for entry in images)
             raise InputError(f"the bag '{path}' has no images on topic '{topic}': choose --topic from {names}")
         return chosen[0]
     cameras: dict[str, BagTopic] = {}
@@ -44,7 +45,7 @@ def choose_camera(path: Path, topics: list[BagTopic], topic: str | None) -> BagT
         if name not in cameras or entry.num_messages > cameras[name].num_messages:
             cameras[name] = entry
     if len(cameras) > 1:
-        names = ", ".join(entry.name for entry in cameras.values())
+        names = all_said(entry.name for entry in cameras.values())
         raise InputError(f"the bag '{path}' has images on {len(cameras)} topics: choose one with --topic from {names}")
     return next(iter(cameras.values()))
 

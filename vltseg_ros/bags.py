@@ -23,12 +23,13 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.enums import CompressionFormat, CompressionMode
 
 from vltseg_core.errors import InputError
-from vltseg_ros.bag_folder import STORAGE_SUFFIXES, find_files, is_packed, storage_files, unpack
+from vltseg_ros.bag_folder import STORAGE_SUFFIXES, find_files, is_packed, most_unpacked_bytes, storage_files, unpack
 from vltseg_ros.bag_messages import message_types
 from vltseg_ros.bag_storage import MAX_MESSAGE_BYTES, BagMessage, BagStorage, BagTopic
 from vltseg_ros.held_signals import signals_held
 from vltseg_ros.mcap_records import Damage, inflated, zstd
 from vltseg_ros.mcap_storage import McapStorage
+from vltseg_ros.said_text import said
 from vltseg_ros.sqlite_storage import SqliteStorage
 
 __all__ = ["BagMessage", "BagReader", "BagTopic", "BagWriter", "is_bag"]
@@ -160,7 +161,7 @@ class BagReader:
                     try:
                         cdr = bytes(inflated([message.cdr], zstd.ZstdDecompressor(), MAX_MESSAGE_BYTES))
                     except Damage as damage:
-                        self._losses.add(f"messages of {message.topic} are damaged: {damage}")
+                        self._losses.add(f"messages of {said(message.topic)} are damaged: {damage}")
                         continue
                     message = message._replace(cdr=cdr)
                 num_read[message.topic] += 1
@@ -169,7 +170,7 @@ class BagReader:
             for topic in sorted(set(topics) & self._counts.keys()):
                 if num_read[topic] < self._counts[topic]:
                     missing = self._counts[topic] - num_read[topic]
-                    self._losses.add(f"{topic}: {missing} of {self._counts[topic]} messages could not be read")
+                    self._losses.add(f"{said(topic)}: {missing} of {self._counts[topic]} messages could not be read")
 
     def close(self) -> None:
         """Close the files."""
@@ -184,15 +185,17 @@ class BagReader:
     def _open(self, files: list[Path]) -> list[BagStorage]:
         storages: list[BagStorage] = []
         refusals: list[InputError] = []
+        room_bytes = most_unpacked_bytes(files)
         for file in files:
-            plain = file
-            if is_packed(file):
-                folder = self._stack.enter_context(TemporaryDirectory(prefix="vltseg_bag_"))
-                plain = unpack(file, Path(folder), self._losses)
-            kind = _STORAGE_READERS.get(plain.suffix)
+            kind = _STORAGE_READERS.get(Path(file.stem).suffix if is_packed(file) else file.suffix)
             if kind is None:
                 raise InputError(f"'{file}' is no bag's file: give a bag's folder, .mcap or .db3 file")
             try:
+                plain = file
+                if is_packed(file):
+                    folder = self._stack.enter_context(TemporaryDirectory(prefix="vltseg_bag_"))
+                    plain = unpack(file, Path(folder), self._losses, room_bytes)
+                    room_bytes -= plain.stat().st_size
                 storages.append(kind(plain))
                 self._stack.callback(storages[-1].close)
             except InputError as refusal:
@@ -210,7 +213,9 @@ class BagReader:
                 counts[topic.name] += topic.num_messages
         for name in sorted(by_metadata):
             if by_metadata[name] != counts[name]:
-                self._losses.add(f"{name}: metadata.yaml counts {by_metadata[name]} messages, the files hold {counts[name]}")
+                self._losses.add(
+                    f"{said(name)}: metadata.yaml counts {said(str(by_metadata[name]))} messages, the files hold {counts[name]}"
+                )
         return counts
 
 

@@ -14,6 +14,7 @@ import typer
 
 from vltseg_ros.image_size_option import parsed_image_size
 from vltseg_ros.progress_bar import progress_bar
+from vltseg_ros.said_text import printable
 
 if TYPE_CHECKING:
     from vltseg_core.checkpoints.pretrained_files import PretrainedWeights
@@ -123,4 +124,5 @@ def describe(
     for what, size_bytes in (("weights", described.cost.weight_bytes), (f"peak at {size}", described.cost.peak_bytes)):
         console.print(f"{what}: {size_bytes(4) / 1e6:.0f} MB in 32 bits, {size_bytes(2) / 1e6:.0f} MB in 16", highlight=False)
     console.print(f"classes: {len(described.config.classes)} ({described.config.class_table})", highlight=False)
-    console.print(f"trained at {described.config.crop_size} pixels on: {described.trained_on}", highlight=False, soft_wrap=True)
+    trained = printable(f"trained at {described.config.crop_size} pixels on: {described.trained_on}")
+    console.print(trained, highlight=False, soft_wrap=True, markup=False)

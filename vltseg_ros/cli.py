@@ -20,6 +20,7 @@ from vltseg_ros.engine_commands import build_engine, export
 from vltseg_ros.evaluate_bag_command import evaluate_bag
 from vltseg_ros.image_size_option import parsed_image_size
 from vltseg_ros.replay_command import LabelSpaceName, positive, run_with_progress
+from vltseg_ros.said_text import printable
 from vltseg_ros.segment_command import segment
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def main() -> None:
 def _fail(error: Exception, sentence: str) -> NoReturn:
     if os.environ.get("VLTSEG_DEBUG"):
         raise error
-    print(f"vltseg: {sentence}", file=sys.stderr)
+    lines = "\n".join(map(printable, sentence.splitlines()))
+    print(f"vltseg: {lines}", file=sys.stderr)
     sys.exit(1)
 
 
@@ -161,6 +163,7 @@ def demo(
 
 def _print_outcome(outcome: DemoOutcome) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     report = outcome.report
@@ -168,12 +171,12 @@ def _print_outcome(outcome: DemoOutcome) -> None:
     for section in (*report.sections, report.total) if len(report.sections) > 1 else report.sections:
         miou = [f"{100 * section.mean_iou:.1f}"] if report.has_truth else []
         counts = [str(section.num_frames), str(section.num_answered), str(section.num_dropped)]
-        table.add_row(section.name, *miou, *counts, *(f"{section.latency_ms(p):.0f} ms" for p in (50, 95)))
+        table.add_row(escape(printable(section.name)), *miou, *counts, *(f"{section.latency_ms(p):.0f} ms" for p in (50, 95)))
     console = Console()
     console.print(table)
     if report.drawn:
         console.print("These scenes are drawn, not photographed: they show that the way works, not how good it is.")
-    console.print(f"Report: {outcome.folder.report}", soft_wrap=True)
+    console.print(f"Report: {outcome.folder.report}", soft_wrap=True, markup=False)
 
 
 def _open_in_browser(report: Path) -> None:

@@ -71,7 +71,7 @@ def _print(checked: DataSetCheck) -> None:
     for title, counts in (("sizes", checked.sizes), ("conditions", checked.conditions)):
         if counts:
             shown = [f"{name} ({num_images})" for name, num_images in list(counts.items())[:12]]
-            console.print(f"{title}: {', '.join(shown)}{' and others' if len(counts) > 12 else ''}")
+            console.print(f"{title}: {', '.join(shown)}{' and others' if len(counts) > 12 else ''}", markup=False)
     if checked.num_with_depth:
         console.print(f"depth: {checked.num_with_depth} images")
     for problem in checked.broken.values():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vltseg_ros.replay_command import LabelSpaceName, positive, run_with_progress
+from vltseg_ros.said_text import printable
 
 if TYPE_CHECKING:
     from vltseg_core.evaluation.bag_result import BagResult
@@ -148,8 +149,8 @@ def _compare(before: Path, after: Path, output: Path) -> None:
     folder, comparison = compare_results(before, after, output)
     console = Console()
     for sentence in (*summary(comparison), *comparison.remarks):
-        console.print(sentence, markup=False, highlight=False)
-    console.print(f"Comparison: {folder.page}", soft_wrap=True)
+        console.print(printable(sentence), markup=False, highlight=False)
+    console.print(f"Comparison: {folder.page}", soft_wrap=True, markup=False)
 
 
 def _evaluate_fleet(
@@ -172,6 +173,7 @@ def _evaluate_fleet(
 
 def _print_result(result: BagResult, report: Path) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from vltseg_core.evaluation.latency import summarise
@@ -184,10 +186,13 @@ def _print_result(result: BagResult, report: Path) -> None:
         miou = ["–" if math.isnan(value) else f"{100 * value:.1f}{interval}"] if result.has_truth else []
         counts = [str(count) for count in (group.num_frames, group.num_answered, group.num_late)]
         table.add_row(
-            group.name, *miou, *counts, *("–" if math.isnan(ms) else f"{ms:.0f} ms" for ms in summarise(group.latencies_ms)[:2])
+            escape(printable(group.name)),
+            *miou,
+            *counts,
+            *("–" if math.isnan(ms) else f"{ms:.0f} ms" for ms in summarise(group.latencies_ms)[:2]),
         )
     console = Console()
     console.print(table)
     for remark in result.remarks:
-        console.print(remark)
-    console.print(f"Report: {report}", soft_wrap=True)
+        console.print(printable(remark), markup=False)
+    console.print(f"Report: {report}", soft_wrap=True, markup=False)

@@ -23,6 +23,7 @@ from vltseg_ros.fleet_bags import FleetBag, named
 from vltseg_ros.fleet_report import BAGS_FOLDER, BagOfFleet, write_bag_report, write_fleet_report
 from vltseg_ros.fleet_task import FleetAnswer, FleetTask, evaluate_task
 from vltseg_ros.output_folder import OutputFolder
+from vltseg_ros.said_text import printable
 
 _LEAST_STEP_S = 0.5
 
@@ -147,7 +148,7 @@ def _keep_figures(task: FleetTask, figures: dict[str, Any]) -> None:
 
 def _say(answer: FleetAnswer, progress: Progress) -> None:
     said = f"failed: {answer.failure}" if answer.failure else "finished"
-    progress.console.print(f"{answer.name} {said}", highlight=False, markup=False, soft_wrap=True)
+    progress.console.print(printable(f"{answer.name} {said}"), highlight=False, markup=False, soft_wrap=True)
 
 
 def _entry(bag: FleetBag, answer: FleetAnswer) -> BagOfFleet:

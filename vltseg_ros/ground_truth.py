@@ -14,6 +14,7 @@ from PIL import Image
 
 from vltseg_core.errors import InputError
 from vltseg_core.labels import CAMVID, CITYSCAPES, CITYSCAPES_TO_CAMVID, IGNORE, ClassTable, SemanticClass
+from vltseg_ros.said_text import said
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,13 @@ def space_of_entries(entries: Mapping[str, str]) -> LabelSpace:
         return LABEL_SPACES[name]
     try:
         class_names = [str(class_name) for class_name in json.loads(entries[_CLASSES_ENTRY])]
+        "".join(class_names).encode("utf-8")  # half a surrogate pair cannot be written into a report
         train_id_classes = np.array(json.loads(entries[_LOOKUP_ENTRY]), np.uint8)
         if train_id_classes.shape != (len(CITYSCAPES),):
             raise ValueError(f"{train_id_classes.size} numbers")
-    except (KeyError, ValueError, TypeError, OverflowError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(
-            f"the bag's ground truth is in label space '{name}', expected one of {', '.join(LABEL_SPACES)} "
+            f"the bag's ground truth is in label space '{said(name)}', expected one of {', '.join(LABEL_SPACES)} "
             f"or metadata '{_CLASSES_ENTRY}' and '{_LOOKUP_ENTRY}': make the bag anew"
         ) from error
     from_cityscapes = np.full(256, IGNORE, np.uint8)

@@ -13,6 +13,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 from lz4.frame import LZ4FrameDecompressor
 
 from vltseg_ros.bag_storage import MAX_MESSAGE_BYTES
+from vltseg_ros.said_text import said
 
 if sys.version_info >= (3, 14):
     from compression import zstd as zstd
@@ -94,14 +95,19 @@ class Fields:
 
     def text(self) -> str:
         """A string."""
-        try:
-            return str(self.block(), "utf-8")
-        except UnicodeDecodeError as error:
-            raise Damage("a name is no UTF-8") from error
+        return text_of(self.block())
 
     def rest(self) -> memoryview:
         """All that is left."""
         return self.take(len(self._content) - self._position)
+
+
+def text_of(block: memoryview) -> str:
+    """A string's bytes as text; raises Damage where they are none."""
+    try:
+        return str(block, "utf-8")
+    except UnicodeDecodeError as error:
+        raise Damage("a name is no UTF-8") from error
 
 
 class Chunk(NamedTuple):
@@ -180,7 +186,7 @@ def unpacked(file: BinaryIO, chunk: Chunk) -> bytes | bytearray:
     elif chunk.compression == "lz4":
         records = inflated(packed, LZ4FrameDecompressor(), chunk.size, cut=chunk.cut)
     else:
-        raise Damage(f"a chunk is compressed by '{chunk.compression}', expected zstd or lz4")
+        raise Damage(f"a chunk is compressed by '{said(chunk.compression)}', expected zstd or lz4")
     if not chunk.cut and len(records) != chunk.size:
         raise Damage(f"a chunk unpacks to {len(records)} bytes, expected {chunk.size}")
     if not chunk.cut and chunk.checksum and crc32(records) != chunk.checksum:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from binascii import crc32
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator
 from itertools import count
@@ -32,11 +33,15 @@ from vltseg_ros.mcap_records import (
     message_of,
     record_at,
     record_in,
+    text_of,
     unpacked,
 )
+from vltseg_ros.said_text import said
 
 _SUMMARY_PIECE_BYTES = 2**20
 _MAX_CHANNELS = 2**16
+_MAX_METADATA_RECORDS = 4
+"""A recorder writes one or two."""
 
 
 class _Channel(NamedTuple):
@@ -61,9 +66,11 @@ class McapStorage:
         self.entries: dict[str, str] = {}
         self.start_ns: int | None = None
         self.end_ns: int | None = None
-        self._name = path.name
+        self._path, self._name = path, said(path.name)
         self._schemas: dict[int, str] = {}
         self._channels: dict[int, _Channel] = {}
+        self._num_name_bytes = 0
+        self._num_metadata_records = 0
         self._chunk_offsets: list[int] = []
         self._file = path.open("rb")
         self._size = path.stat().st_size
@@ -71,12 +78,10 @@ class McapStorage:
             self._file.close()
             raise InputError(f"'{path}' is no mcap file (it does not begin as one): give a bag's folder, .mcap or .db3 file")
         try:
-            self.topics = self._counted(self._read_summary())
-        except Damage as damage:
-            if str(damage):
-                self.losses.add(f"{self._name} has no index ({damage}): it was read from its beginning as far as it goes")
-            self._chunk_offsets.clear()
-            self.topics = self._counted(self._scan())
+            self.topics = self._counted(self._num_messages())
+        except InputError:
+            self.close()
+            raise
 
     def messages(self, topics: Collection[str], stop_ns: int | None = None) -> Iterator[BagMessage]:
         """The readable messages of these topics before `stop_ns`, in the order of their times."""
@@ -168,29 +173,53 @@ class McapStorage:
                 self._learn(record.opcode, content)
 
     def _learn(self, opcode: int, content: bytes | memoryview) -> None:
+        """Keep what a record tells; raises InputError where the names of a whole file are longer than its metadata may be."""
         fields = Fields(content)
         if opcode == Opcode.METADATA:
-            if fields.text() == "rosbag2":
+            if self._num_metadata_records < _MAX_METADATA_RECORDS and fields.text() == "rosbag2":
+                self._num_metadata_records += 1
                 values = Fields(fields.block())
                 values.text()
                 self.entries.update(entries_of(metadata_of(values.text())))
             return
         number = fields.number(2)
-        if opcode == Opcode.SCHEMA:
-            self._schemas.setdefault(number, fields.text())
-        else:
+        if opcode == Opcode.SCHEMA and number not in self._schemas:
+            self._schemas[number] = self._name_in(fields)
+        elif opcode == Opcode.CHANNEL and number not in self._channels:
             schema = fields.number(2)
-            topic, encoding = fields.text(), fields.text()
-            self._channels.setdefault(number, _Channel(topic, self._schemas.get(schema, "of an unknown type"), encoding))
+            topic, encoding = self._name_in(fields), self._name_in(fields)
+            self._channels[number] = _Channel(topic, self._schemas.get(schema, "of an unknown type"), encoding)
+
+    def _name_in(self, fields: Fields) -> str:
+        """The next text, counted before it is taken out of its chunk: a packed chunk of little bytes can hold long ones."""
+        name = fields.block()
+        self._num_name_bytes += len(name)
+        if self._num_name_bytes > MAX_METADATA_BYTES:
+            raise InputError(
+                f"'{self._path}' names topics and types in more than {MAX_METADATA_BYTES} bytes, which no recorder does: "
+                "record the bag anew"
+            )
+        return text_of(name)
 
     def _resume_behind(self, place: int, damage: Damage) -> int | None:
         """Where the next chunk begins by the index; None without one."""
-        resumed = next((offset for offset in self._chunk_offsets if offset > place), None)
+        following = bisect_right(self._chunk_offsets, place)
+        resumed = self._chunk_offsets[following] if following < len(self._chunk_offsets) else None
         self._lose(place, str(damage) if resumed is None else f"{damage}; reading went on at byte {resumed}")
         return resumed
 
     def _lose(self, place: int, reason: str) -> None:
         self.losses.add(f"{self._name} is damaged at byte {place} of {self._size}: {reason}")
+
+    def _num_messages(self) -> Counter[int]:
+        """By channel: as the summary says, or where there is none by reading all."""
+        try:
+            return self._read_summary()
+        except Damage as damage:
+            if str(damage):
+                self.losses.add(f"{self._name} has no index ({damage}): it was read from its beginning as far as it goes")
+            self._chunk_offsets.clear()
+            return self._scan()
 
     def _read_summary(self) -> Counter[int]:
         """Messages by channel as the summary says; raises Damage, with no words where the file never had a summary."""

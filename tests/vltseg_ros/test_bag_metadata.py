@@ -32,6 +32,28 @@ def test_metadata_whose_aliases_multiply_is_read_at_once(tmp_path, place):
         assert len(list(reader.messages(["/note"]))) == 1
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: !!bool x",
+        "a: !!int ''",
+        "a: !!float ''",
+        "a: !!timestamp abc",
+        "a: 1" + ":00" * 200 + ":00.5",
+        "a: 1" + ":1" * 200_000,
+        "a: " + "[" * 50_000,
+        "relative_file_paths: [bag.mcap]\ntopics_with_message_count: [{topic_metadata: {name: /note}, message_count: .inf}]",
+    ],
+)
+def test_metadata_that_cannot_be_read_is_done_without(tmp_path, text):
+    with bags.BagWriter(tmp_path / "bag") as writer:
+        writer.write("/note", bag_messages.STRING_TYPE, 1, bag_messages.string_message("hello"))
+    (tmp_path / "bag" / "metadata.yaml").write_text(text)
+    with bags.BagReader(tmp_path / "bag") as reader:
+        assert len(list(reader.messages(["/note"]))) == 1
+        assert reader.losses == ["metadata.yaml cannot be read: topics and times were taken from the files themselves"]
+
+
 def test_entries_are_the_scalars_alone():
     values = {"text": "a", "number": 1, "share": 0.5, "yes": True, "list": [1], "map": {}, "nothing": None, "huge": 10**5000}
     expected = {"text": "a", "number": "1", "share": "0.5", "yes": "True"}

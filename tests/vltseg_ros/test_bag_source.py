@@ -107,3 +107,30 @@ def test_a_part_is_counted_from_the_first_image_on(tmp_path):
     later = [(topic, kind, time_ns + 100 * SECOND, image(time_ns + 100 * SECOND)) for topic, kind, time_ns, _ in images(5)]
     source = BagSource(write(tmp_path / "bag", [early, *later]), max_seconds=2.0)
     assert [frame.section for frame in source.frames()] == ["fog", "fog"]
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"a": ' * 200_000, "9" * 100_000, "[1", '{"vltseg.drawn": "true"}'])
+def test_metadata_among_the_messages_that_cannot_be_read_is_done_without(tmp_path, text):
+    told = (bags.METADATA_TOPIC, STRING_TYPE, 0, bag_messages.string_message(text))
+    source = BagSource(write(tmp_path / "bag", [told, *images()]))
+    assert source.drawn == text.startswith('{"vltseg') and len(list(source.frames())) == 3
+
+
+def test_half_a_surrogate_pair_does_not_reach_what_is_written(tmp_path):
+    told = (bags.METADATA_TOPIC, STRING_TYPE, 0, bag_messages.string_message('{"vltseg.credit": "\\ud800"}'))
+    assert BagSource(write(tmp_path / "bag", [told, *images()])).entries == {"vltseg.credit": "?"}
+
+
+def test_conditions_and_drives_have_names_that_can_be_shown(tmp_path):
+    texts = ["night", "n" * 3000, "", "\x1b[31mred"]
+    named = [
+        (topic, STRING_TYPE, i * SECOND - 1, bag_messages.string_message(text))
+        for i, text in enumerate(texts, 1)
+        for topic in (bags.CONDITION_TOPIC, bags.SEQUENCE_TOPIC)
+    ]
+    source = BagSource(write(tmp_path / "bag", sorted([*named, *images(4)], key=lambda message: message[2])))
+    frames = list(source.frames())
+    night, long, same, red = [frame.section for frame in frames]
+    assert [frame.sequence for frame in frames] == [night, long, same, red]
+    assert night == "night" and long == same and red.startswith("?[31mred")
+    assert all(len(name) < 100 and name.isprintable() for name in (long, red))

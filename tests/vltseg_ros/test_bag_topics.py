@@ -44,6 +44,19 @@ def test_several_cameras_are_named():
         chosen(topics("/left/image", "/left/image/compressed", "/right/image"))
 
 
+def test_names_that_a_terminal_would_obey_are_said_without_that():
+    with pytest.raises(InputError, match=r"choose one with --topic from /left, /other\?\[2Jcam$"):
+        chosen(topics("/left", "/other\x1b[2Jcam"))
+    with pytest.raises(InputError, match=r"choose --topic from /other\?\[2Jcam$"):
+        chosen(topics("/other\x1b[2Jcam"), "/left")
+    with pytest.raises(InputError, match=r"it holds /a\?\[2J \(foo\?\]0;owned\?/msg/Bar\)\)") as caught:
+        chosen([BagTopic("/a\x1b[2J", "foo\x1b]0;owned\x07/msg/Bar", 1)])
+    assert str(caught.value).isprintable()
+    with pytest.raises(InputError, match="and 480 more") as caught:
+        chosen(topics(*(f"/camera{i}" + "x" * 500 for i in range(500))))
+    assert len(str(caught.value)) < 3000
+
+
 def test_an_empty_topic_is_no_camera():
     empty = BagTopic("/left/image", IMAGE_TYPE, 0)
     assert chosen([empty, *topics("/right/image")]) == "/right/image"

@@ -9,7 +9,7 @@ from PIL import Image
 
 from vltseg_core.errors import InputError
 from vltseg_core.labels import CAMVID, CITYSCAPES, IGNORE
-from vltseg_ros.ground_truth import CAMVID_IDS, CITYSCAPES_TRAIN_IDS, LABEL_SPACES, LabelFolder
+from vltseg_ros.ground_truth import CAMVID_IDS, CITYSCAPES_TRAIN_IDS, LABEL_SPACES, SPACE_ENTRIES, LabelFolder, space_of_entries
 
 
 def save(path, labels):
@@ -73,3 +73,20 @@ def test_what_is_no_ground_truth_is_said(tmp_path):
         folder.labels("rubbish")
     with pytest.raises(InputError, match=r"there is 'colours\.png'"):
         folder.require_any(["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("classes", "lookup"),
+    [
+        ('["a"]', "[" * 100_000),
+        ("[" * 100_000, "[0]"),
+        ("[1e999, null]", "[1e999]"),
+        ('["\\ud800"]', str([0] * 19)),
+        ('["a"]', str([0] * 18)),
+    ],
+)
+def test_a_label_space_that_cannot_be_read_is_said_in_one_sentence(classes, lookup):
+    entries = {"vltseg.label_space": "q\x1b[2J" + "q" * 100_000, **dict(zip(SPACE_ENTRIES[1:], (classes, lookup), strict=True))}
+    with pytest.raises(InputError, match=r"is in label space 'q\?\[2Jqqq.*, expected one of cityscapes_train_ids") as caught:
+        space_of_entries(entries)
+    assert len(str(caught.value)) < 400

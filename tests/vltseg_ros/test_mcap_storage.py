@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+import time
 import tracemalloc
 from binascii import crc32
 
@@ -218,6 +219,70 @@ def test_chunks_that_unpack_to_much_are_in_memory_about_one_at_a_time(tmp_path, 
     path.write_bytes(MAGIC + large_chunk(limit, 1) + MAGIC)
     messages, losses = read(path)
     assert messages == [] and any("a chunk says that it has" in loss for loss in losses)
+
+
+def record(opcode, content):
+    return struct.pack("<BQ", opcode, len(content)) + content
+
+
+@pytest.mark.parametrize("opcode", [Opcode.SCHEMA, Opcode.CHANNEL])
+def test_names_of_topics_and_types_cannot_fill_the_memory(tmp_path, monkeypatch, opcode):
+    monkeypatch.setattr("vltseg_ros.mcap_storage.MAX_METADATA_BYTES", 2**20)
+    name = "\U0001f600".encode() + b"a" * 400_000  # one wide letter makes all of them wide
+    chunks = []
+    for number in range(1, 20):
+        body = struct.pack("<H", number) + (b"" if opcode == Opcode.SCHEMA else struct.pack("<H", 1))
+        records = record(opcode, body + text(name) + text(b"cdr") + text(b""))
+        chunks.append(chunk(zstd.compress(records), len(records), b"zstd"))
+    path = tmp_path / "names.mcap"
+    path.write_bytes(MAGIC + chunks[0] * 20 + MAGIC)
+    read(path)  # the same record again and again tells nothing new
+    path.write_bytes(MAGIC + b"".join(chunks) + MAGIC)
+    assert path.stat().st_size < 20_000
+    tracemalloc.start()
+    with pytest.raises(InputError, match="names topics and types in more than 1048576 bytes, which no recorder does"):
+        McapStorage(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20
+
+
+def test_names_that_only_a_chunk_behind_the_index_tells_are_bounded_too(sound, monkeypatch):
+    path, _ = sound
+    storage = McapStorage(path)
+    monkeypatch.setattr("vltseg_ros.mcap_storage.MAX_METADATA_BYTES", 10)
+    storage._channels.clear()
+    with pytest.raises(InputError, match="which no recorder does"):
+        list(storage.messages(TOPICS))
+    storage.close()
+
+
+def test_a_file_of_damaged_places_alone_is_done_with_soon(tmp_path):
+    damaged = chunk(b"", 1, b"zstd")
+    places = [len(MAGIC) + i * len(damaged) for i in range(20_000)]
+    index = b"".join(record(Opcode.CHUNK_INDEX, struct.pack("<QQQ", 0, 0, place)) for place in places)
+    start = len(MAGIC) + len(damaged) * len(places)
+    statistics = record(Opcode.STATISTICS, bytes(42) + struct.pack("<I", 0))
+    footer = record(Opcode.FOOTER, struct.pack("<QQI", start, 0, 0))
+    path = tmp_path / "damaged.mcap"
+    path.write_bytes(MAGIC + damaged * len(places) + index + statistics + footer + MAGIC)
+    start_s = time.monotonic()
+    messages, losses = read(path)
+    assert messages == [] and time.monotonic() - start_s < 5
+    assert len(losses) == 101 and losses[-1] == "there is more that could not be read than these 100"
+
+
+def test_one_record_of_metadata_is_not_read_as_often_as_the_index_says(tmp_path, monkeypatch):
+    reads = []
+    monkeypatch.setattr("vltseg_ros.mcap_storage.metadata_of", lambda told: reads.append(told) or {})
+    metadata = record(Opcode.METADATA, text(b"rosbag2") + text(text(b"serialized_metadata") + text(b"a: 1")))
+    index = record(Opcode.METADATA_INDEX, struct.pack("<QQ", len(MAGIC), len(metadata)) + text(b"rosbag2"))
+    statistics = record(Opcode.STATISTICS, bytes(42) + struct.pack("<I", 0))
+    footer = record(Opcode.FOOTER, struct.pack("<QQI", len(MAGIC) + len(metadata), 0, 0))
+    path = tmp_path / "metadata.mcap"
+    path.write_bytes(MAGIC + metadata + index * 1000 + statistics + footer + MAGIC)
+    McapStorage(path).close()
+    assert 1 <= len(reads) <= 4
 
 
 @pytest.mark.parametrize("num_missing", [1, 4, 20])

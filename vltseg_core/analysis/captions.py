@@ -12,9 +12,8 @@ from math import sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from vltseg_core.errors import ConfigurationError
+from vltseg_core.errors import ConfigurationError, InputError
+from vltseg_core.foreign_yaml import read_yaml
 
 WORDS_FILE = Path(__file__).parent / "domain_words.yaml"
 ANY = "any"
@@ -48,7 +47,7 @@ class DomainWords:
     def read(cls, path: Path = WORDS_FILE) -> DomainWords:
         """Lists from YAML: category, then word, then forms; ConfigurationError where it is something else or not unique."""
         try:
-            lists: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+            lists: Any = read_yaml(path)
             exceptions = [(form, None) for form in lists.pop(_EXCEPTIONS, None) or ()]
             named = [
                 (form, Hit(category, word))
@@ -62,7 +61,7 @@ class DomainWords:
                 if not tokens or tokens in forms:
                     raise ConfigurationError(f"word list '{path}' has '{form}' twice or empty: leave one out")
                 forms[tokens] = hit
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, TypeError) as error:
+        except (OSError, InputError, AttributeError, TypeError) as error:
             raise ConfigurationError(f"word list '{path}' is not CATEGORY: {{WORD: [FORM, ...]}}: {error}") from error
         if not lists:
             raise ConfigurationError(f"word list '{path}' has no category: give CATEGORY: {{WORD: [FORM, ...]}}")

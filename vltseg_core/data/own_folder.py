@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from vltseg_core.data.data_set import DataSet, LabelMap, lookup
 from vltseg_core.data.file_pairs import LabelledFile, hold_out, pair_files
 from vltseg_core.data.labelled_images import CODE_MEMBERS, CODE_NAMES
 from vltseg_core.errors import InputError
+from vltseg_core.foreign_yaml import read_yaml, shown
 from vltseg_core.labels import CITYSCAPES, IGNORE
 
 HOLD_OUT_EVERY = 8
@@ -45,9 +45,9 @@ def read_label_map(root: Path) -> LabelMap:
     if not table.is_file():
         raise InputError(f"'{table}' is missing: write one with {_EXAMPLE}")
     try:
-        meanings = yaml.safe_load(table.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"'{table}' is no YAML ({' '.join(str(error).split())}): write {_EXAMPLE}") from error
+        meanings = read_yaml(table)
+    except InputError as error:
+        raise InputError(f"'{table}' is no YAML ({error}): write {_EXAMPLE}") from error
     if not isinstance(meanings, dict) or not meanings:
         raise InputError(f"'{table}' holds no table: write {_EXAMPLE}")
     return _label_map({_value(value, table): _code(meaning, table) for value, meaning in meanings.items()})
@@ -55,22 +55,22 @@ def read_label_map(root: Path) -> LabelMap:
 
 def _value(value: object, table: Path) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
-        raise InputError(f"'{table}' has the label value {value!r}, expected a whole number from 0 to 255: write {_EXAMPLE}")
+        raise InputError(f"'{table}' has the label value {shown(value)}, expected a whole number from 0 to 255: write {_EXAMPLE}")
     return value
 
 
 def _code(meaning: object, table: Path) -> int:
     if meaning == "ignore":
         return IGNORE
-    names = [str(name) for name in (meaning if isinstance(meaning, list) else [meaning])]
+    names: list[Any] = meaning if isinstance(meaning, list) else [meaning]
     for name in names:
         if name not in CITYSCAPES.names:
-            nearest = difflib.get_close_matches(name, (*CITYSCAPES.names, "ignore"), n=1)
+            nearest = difflib.get_close_matches(shown(name).strip("'"), (*CITYSCAPES.names, "ignore"), n=1)
             hint = f"did you mean '{nearest[0]}'?" if nearest else f"choose from {', '.join(CITYSCAPES.names)}, ignore"
-            raise InputError(f"'{table}' names the class {name!r}, which Cityscapes does not have: {hint}")
+            raise InputError(f"'{table}' names the class {shown(name)}, which Cityscapes does not have: {hint}")
     if frozenset(names) not in _NAME_SETS:
         offered = "; ".join(name for name, members in zip(CODE_NAMES, CODE_MEMBERS, strict=True) if len(members) > 1)
-        raise InputError(f"'{table}' puts {' or '.join(names)} in one, expected one of these sets: {offered}")
+        raise InputError(f"'{table}' puts {' or '.join(dict.fromkeys(names))} in one, expected one of these sets: {offered}")
     return _NAME_SETS[frozenset(names)]
 
 

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -102,9 +103,9 @@ def _finish(comparison: Comparison, output: Path) -> None:
     columns, rows = summary_cells(comparison)
     table = Table(title="mIoU %")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left", overflow="fold")
+        table.add_column(escape(column), justify="right" if i else "left", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console = Console()
     console.print(table)
     for remark in comparison.remarks():

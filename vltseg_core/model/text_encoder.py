@@ -14,11 +14,11 @@ from typing import Any
 
 import open_clip
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vltseg_core.errors import ConfigurationError
+from vltseg_core.errors import ConfigurationError, InputError
+from vltseg_core.foreign_yaml import read_yaml, shown
 
 TextEncoder = Callable[[list[str]], Tensor]
 """Sentences to embeddings float [N, D]."""
@@ -37,11 +37,11 @@ class Prompts:
     def read(cls, path: Path, class_names: Sequence[str]) -> Prompts:
         """Prompts from YAML; ConfigurationError unless they name exactly these classes, each template its place for a name."""
         try:
-            fields: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            fields: Any = read_yaml(path)
+        except (OSError, InputError) as error:
             raise ConfigurationError(f"prompts '{path}' cannot be read: {error}") from error
         if not isinstance(fields, dict) or set(fields) != {"templates", "names"} or not isinstance(fields["names"], dict):
-            found = ", ".join(map(str, fields)) if isinstance(fields, dict) else type(fields).__name__
+            found = ", ".join(map(shown, list(fields)[:20])) if isinstance(fields, dict) else type(fields).__name__
             raise ConfigurationError(f"prompts '{path}' need the keys templates and names (by class), and no other, not: {found}")
         templates = _sentences(fields["templates"], f"prompts '{path}': templates")
         for template in templates:
@@ -62,7 +62,7 @@ class Prompts:
 def _sentences(value: Any, what: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(v, str) and v.strip() for v in value):
         raise ConfigurationError(
-            f"{what} must be a list of texts that are not empty, quoted where YAML reads else, not {value!r}"
+            f"{what} must be a list of texts that are not empty, quoted where YAML reads else, not {shown(value)}"
         )
     return tuple(value)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from vltseg_core.errors import ConfigurationError
+from vltseg_core.errors import ConfigurationError, InputError
+from vltseg_core.foreign_yaml import read_yaml
 from vltseg_core.whole_file import write_whole
 
 _FREE = (
@@ -54,8 +55,8 @@ def write_record(record: Path, recipe: Mapping[str, Any]) -> None:
 
 def _read(record: Path) -> Mapping[str, Any]:
     try:
-        recipe = yaml.safe_load(record.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        recipe = read_yaml(record)
+    except InputError:
         recipe = None
     if not isinstance(recipe, Mapping):
         raise ConfigurationError(f"'{record}' is no recipe any more, so that no run can go on from it: give another --output")

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from vltseg_core.errors import ConfigurationError
+from vltseg_core.errors import ConfigurationError, InputError
+from vltseg_core.foreign_yaml import read_yaml
 
 SEED_AXES = ("seed_everything", "data.seed", "seed")
 """Axes that repeat a run rather than change it: their values are the spread, never a row of their own."""
@@ -85,8 +84,8 @@ def read_plan(sweep_file: Path | None, recipe: Path | None, axes: Sequence[str])
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        fields = read_yaml(path)
+    except (OSError, InputError) as error:
         raise ConfigurationError(f"sweep file '{path}' cannot be read: {error}") from error
     if not isinstance(fields, dict) or set(fields) - {"recipe", "axes"} or not isinstance(fields.get("axes"), dict):
         raise ConfigurationError(f"sweep file '{path}' must hold 'axes', and 'recipe' if any, and nothing else")
