@@ -37,8 +37,12 @@ class CameraSubscriptions:
     ) -> None:
         self._node, self._receive, self._is_compressed = node, receive, is_compressed
         self._subscriptions: dict[str, Subscription[Any]] = {}
-        for camera in cameras:
-            self.renew(camera)
+        try:
+            for camera in cameras:
+                self.renew(camera)
+        except Exception:
+            self.destroy()
+            raise
 
     @property
     def by_camera(self) -> Mapping[str, Subscription[Any]]:
@@ -47,14 +51,15 @@ class CameraSubscriptions:
 
     def renew(self, camera: str) -> None:
         """A new subscription in place of the camera's own, if it has one."""
-        if camera in self._subscriptions:
-            self._node.destroy_subscription(self._subscriptions.pop(camera))
         message_type, suffix = (CompressedImage, "/compressed") if self._is_compressed else (Image, "")
         topic = (f"{camera}/image" if camera else "image") + suffix
         callback = functools.partial(self._receive, camera, self._node.resolve_topic_name(topic))
-        self._subscriptions[camera] = self._node.create_subscription(
+        subscription = self._node.create_subscription(
             message_type, topic, callback, _NEWEST_ONLY, callback_group=MutuallyExclusiveCallbackGroup()
         )
+        former, self._subscriptions[camera] = self._subscriptions.get(camera), subscription
+        if former is not None:
+            self._node.destroy_subscription(former)
 
     def destroy(self) -> None:
         """Hear nothing any more."""

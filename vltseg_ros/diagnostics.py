@@ -43,6 +43,7 @@ class FrameStatistics:
         self._latencies: dict[str, deque[tuple[float, float]]] = {stage: deque(maxlen=2000) for stage in STAGES}
         self._last_received_s: dict[str, float] = {}
         self._recent_trouble: deque[tuple[float, str]] = deque(maxlen=2000)
+        self._other_trouble: deque[tuple[float, str]] = deque(maxlen=100)
 
     def count_received(self, camera: str) -> None:
         with self._lock:
@@ -72,7 +73,7 @@ class FrameStatistics:
     def note_trouble(self, text: str) -> None:
         """Something went wrong that cost no frame that could be counted."""
         with self._lock:
-            self._recent_trouble.append((time.monotonic(), text))
+            self._other_trouble.append((time.monotonic(), text))
 
     def add_latency(self, stage: str, seconds: float) -> None:
         with self._lock:
@@ -94,7 +95,7 @@ class FrameStatistics:
         """What went wrong in the last ten seconds, each kind once."""
         with self._lock:
             horizon = time.monotonic() - _WINDOW_S
-            return sorted({text for when, text in self._recent_trouble if when >= horizon})
+            return sorted({text for when, text in (*self._recent_trouble, *self._other_trouble) if when >= horizon})
 
     @property
     def answers_nothing(self) -> bool:

@@ -6,25 +6,29 @@ For the main thread alone, as Python has it.
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
+import threading
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def end_at_once() -> None:
-    """While nothing has begun: PyTorch and rclpy take seconds to import."""
+    """While nothing has begun: PyTorch and rclpy take seconds to import, and an import may swallow an exception."""
     for number in _ENDING_SIGNALS:
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, lambda *_: os._exit(0))
 
 
-def leave_to_rclpy() -> None:
+def leave_to_rclpy() -> threading.Event:
     """rclpy hears the first signal; a second one must not break off what the first has begun.
 
     To be called before rclpy's own handlers are there, which call those that were there before, and put them back in the end.
+    The event says that a signal came, perhaps before rclpy heard any.
     """
+    came = threading.Event()
     for number in _ENDING_SIGNALS:
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda *_: came.set())
+    return came
 
 
 def ignore() -> None:

@@ -27,15 +27,24 @@ class MaskPublishers:
     def __init__(self, node: LifecycleNode, camera: str, classes: ClassTable) -> None:
         prefix = f"{camera}/semantic" if camera else "semantic"
         self._node, self._classes = node, classes
-        self._labels = node.create_publisher(Image, f"{prefix}/labels", _RELIABLE)
-        self._confidence = node.create_publisher(Image, f"{prefix}/confidence", _RELIABLE)
-        self._overlay = node.create_publisher(Image, f"{prefix}/overlay", _RELIABLE)
-        self._overlay_jpeg = node.create_publisher(CompressedImage, f"{prefix}/overlay/compressed", _RELIABLE)
-        self._all = [self._labels, self._confidence, self._overlay, self._overlay_jpeg]
+        self._all: list[Any] = []
+        try:
+            self._create(prefix)
+        except Exception:
+            self.destroy()
+            raise
+
+    def _create(self, prefix: str) -> None:
+        self._labels = self._publisher(Image, f"{prefix}/labels", _RELIABLE)
+        self._confidence = self._publisher(Image, f"{prefix}/confidence", _RELIABLE)
+        self._overlay = self._publisher(Image, f"{prefix}/overlay", _RELIABLE)
+        self._overlay_jpeg = self._publisher(CompressedImage, f"{prefix}/overlay/compressed", _RELIABLE)
         info_type = _label_info_type()
-        self._label_info = node.create_publisher(info_type, f"{prefix}/label_info", _LATCHED) if info_type else None
-        if self._label_info:
-            self._all.append(self._label_info)
+        self._label_info = self._publisher(info_type, f"{prefix}/label_info", _LATCHED) if info_type else None
+
+    def _publisher(self, message_type: Any, topic: str, profile: QoSProfile) -> Any:
+        self._all.append(self._node.create_publisher(message_type, topic, profile))
+        return self._all[-1]
 
     def publish(
         self, header: Header, image: NDArray[np.uint8], result: Segmentation, *, min_confidence: float, opacity: float

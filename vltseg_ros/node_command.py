@@ -12,12 +12,12 @@ from vltseg_ros.ros_installation import require_ros
 
 def main() -> int:
     """Run the node; its exit code, or 1 without ROS 2."""
+    ending_signals.end_at_once()
     try:
         require_ros()
     except VltsegError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    ending_signals.end_at_once()
     from vltseg_ros import segmentation_node
 
     return segmentation_node.main()

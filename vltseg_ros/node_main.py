@@ -39,8 +39,11 @@ def run_node(build: Callable[[], SegmentationNode], arguments: list[str] | None 
     autostart stays, unconfigured, for its lifecycle manager. A signal ends it within 10 s even if its network hangs in
     configure or activate.
     """
-    ending_signals.leave_to_rclpy()
+    signal_came = ending_signals.leave_to_rclpy()
     rclpy.init(args=arguments)
+    if signal_came.is_set():
+        rclpy.try_shutdown()
+        return 0
     closing, ended = threading.Event(), threading.Event()
     threading.Thread(target=_leave_after_signal, args=(closing, ended), name="signal-watch", daemon=True).start()
     try:

@@ -88,6 +88,7 @@ class RecoveryPolicy:
             self._hangs_s.append(now_s)
             return Remedy(Action.GIVE_UP) if len(self._hangs_s) >= self._limits.hangs else self._reload(now_s)
         if fault is Fault.LOAD_FAILED:
+            self._smaller_until_s = now_s + self._limits.smaller_batch_s  # loading may have taken longer than that
             self._halve_batch(now_s)  # it may have been too much for the memory that there is
         if fault in (Fault.DEVICE_LOST, Fault.LOAD_FAILED, Fault.CHECK_FAILED):
             return self._reload(now_s)

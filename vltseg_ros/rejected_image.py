@@ -26,7 +26,8 @@ def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
     if width == 0 or height == 0:
         raise RejectedImageError("size", f"an image of {width}x{height} pixels has nothing to segment: fix the driver")
     if width * height > max_pixels or max(width, height) > MAX_SIDE_PX:
-        remedy = "publish a smaller one" if max_pixels == MAX_PIXELS else "publish a smaller one, or raise max_image_megapixels"
+        can_be_raised = width * height <= MAX_PIXELS and max(width, height) <= MAX_SIDE_PX
+        remedy = "publish a smaller one" + ", or raise max_image_megapixels" * can_be_raised
         raise RejectedImageError(
             "size",
             f"an image of {width}x{height} pixels is over the limit of {max_pixels} pixels, {MAX_SIDE_PX} a side: {remedy}",

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -76,8 +77,9 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         self._reports = NodeReports(self)
         period_s = float(self.get_parameter("diagnostics_period_s").value)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(period_s, self._report, clock=steady)
-        self.create_timer(_WATCH_PERIOD_S, self._watch_serving, clock=steady)
+        for period, callback in ((period_s, self._report), (_WATCH_PERIOD_S, self._watch_serving)):
+            own_group = MutuallyExclusiveCallbackGroup()  # a request that cannot be taken leaves the services' group deaf
+            self.create_timer(period, callback, clock=steady, callback_group=own_group)
 
     # Transitions
 
@@ -88,6 +90,9 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             started = time.monotonic()
             self._black_box = start_black_box(settings, self.get_logger().warning)
             segmenter, pass_s = load_segmenter(settings, self._load)
+            self._settings, self._segmenter = settings, segmenter
+            for camera in settings.camera_names:
+                self._outputs[camera] = MaskPublishers(self, camera, segmenter.classes)
         except VltsegError as error:
             self.get_logger().error(str(error))
             self._release()
@@ -95,15 +100,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         except Exception as error:  # rclpy would swallow it: said here, then handled as a lifecycle error
             self.get_logger().error(f"configure failed: {type(error).__name__}: {error}")
             raise
-        self._settings, self._segmenter = settings, segmenter
         self._load_s, self._failure = time.monotonic() - started, None
-        try:
-            for camera in settings.camera_names:
-                self._outputs[camera] = MaskPublishers(self, camera, segmenter.classes)
-        except Exception as error:  # rclpy would swallow it: names that are too long with the namespace, for example
-            self.get_logger().error(f"configure failed, the masks cannot be published: {type(error).__name__}: {error}")
-            self._release()
-            return TransitionCallbackReturn.FAILURE
         description = segmenter.describe()
         self.get_logger().info(
             f"loaded {description.checkpoint} ({description.preset}) in {self._load_s:.1f} s on "

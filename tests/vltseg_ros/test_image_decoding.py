@@ -97,6 +97,9 @@ def test_the_limit_can_be_lower() -> None:
     assert decode(data, max_pixels=384).shape == (16, 24, 3)
     with pytest.raises(RejectedImageError, match="over the limit of 383 pixels.*or raise max_image_megapixels"):
         decode(data, max_pixels=383)
+    with pytest.raises(RejectedImageError) as refusal:
+        decode(png(40_000, 1, bytes(100)), max_pixels=383)
+    assert "raise" not in str(refusal.value)  # a side over the limit of any node
 
 
 def test_an_animation_whose_first_frame_is_a_part_is_no_picture() -> None:

@@ -26,6 +26,8 @@ from vltseg_core.runtime import Segmentation
 from vltseg_core.runtime.input_health import InputFinding
 from vltseg_ros import bag_messages
 from vltseg_ros.bags import BagReader
+from vltseg_ros.diagnostics import FrameStatistics
+from vltseg_ros.node_report import NodeCondition, findings_of
 from vltseg_ros.segmentation_node import SegmentationNode
 
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -180,3 +182,11 @@ def test_a_black_box_without_a_place_fails_configure(start_node: Callable[..., A
     spinning = start_node(build, ["-p", "black_box_path:=/proc/none"])
     assert spinning.node.trigger_configure() == TransitionCallbackReturn.FAILURE
     assert not [thread for thread in threading.enumerate() if thread.name == "vltseg-black-box"]
+
+
+def test_callbacks_that_failed_are_a_warning_and_no_frames() -> None:
+    statistics = FrameStatistics()
+    for _ in range(8):
+        statistics.note_trouble("a callback failed")
+    found = findings_of(NodeCondition(statistics), ())
+    assert found.errors == [] and found.warnings == ["a callback failed"] and statistics.counts.errors == 0

@@ -42,6 +42,8 @@ def test_a_reload_is_tried_with_no_more_frames_than_fit_last() -> None:
     assert policy.after(Fault.OUT_OF_MEMORY, 0).action is Action.GO_ON
     assert policy.after(Fault.DEVICE_LOST, 1).batch_size == 4
     assert [policy.after(Fault.LOAD_FAILED, now_s).batch_size for now_s in (2, 3, 4)] == [2, 1, 1]
+    slow = RecoveryPolicy(8)  # loads that take longer than batches stay smaller
+    assert [slow.after(Fault.LOAD_FAILED, now_s).batch_size for now_s in (0, 40, 80)] == [4, 2, 1]
 
 
 def test_memory_that_runs_out_for_single_frames_is_a_reason_to_reload() -> None:

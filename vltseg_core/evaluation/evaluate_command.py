@@ -65,6 +65,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def _settings(options: argparse.Namespace) -> EvaluationSettings:
     targets = tuple(parse_target(text, options.num_demo_images) for text in options.target)
+    weathered = next((target for target in targets if target.weather), None)
+    if weathered:
+        raise ConfigurationError(f"target '{weathered.text}' names its weather, which a sweep takes: give --weather here")
     twice = [t.title for i, t in enumerate(targets) if t.title in [other.title for other in targets[:i]]]
     if twice:
         raise ConfigurationError(f"target '{twice[0]}' is given twice: evaluate the two folders one after the other")
@@ -159,13 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--checkpoint", nargs="+", default=[], metavar="C", help="weights files, presets with weights, fetched checkpoints")
-    add(
-        "--target",
-        action="append",
-        default=[],
-        metavar="NAME[:SPLIT][@WEATHER:N]=FOLDER",
-        help="data set; or demo, demo:night, drawn here",
-    )
+    add("--target", action="append", default=[], metavar="NAME[:SPLIT]=FOLDER", help="data set; or demo, demo:night, drawn here")
     add("--compare", nargs="+", type=Path, default=[], metavar="RESULTS", help="results.json files of earlier evaluations")
     add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where results go; the same command goes on there")
     add("--window", default="published", metavar="whole|slide|PX", help="the checkpoint's published windows unless given")

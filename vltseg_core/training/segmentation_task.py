@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn import functional as F
 
+from vltseg_core.checkpoints.foreign_config import check_config
 from vltseg_core.checkpoints.pretrained_towers import load_pretrained_tower
 from vltseg_core.config import preset as network_preset
 from vltseg_core.config import varied
@@ -106,6 +107,7 @@ class SegmentationTask(pl.LightningModule):
         self.code_frequencies = CodeFrequencies()
         self.network = Vltseg(varied(network_preset(preset), network or {}))
         config = self.network.config
+        check_config(config)  # or what was trained would be refused when it is loaded
         # oneDNN's backward crashes on FastViT in channels_last (torch 2.14, CPU); the others train faster with it.
         is_fastvit = isinstance(self.network.image_encoder, MobileClipImageEncoder)
         self._memory_format = torch.contiguous_format if is_fastvit else torch.channels_last

@@ -137,6 +137,11 @@ def test_weather_by_name_and_severity() -> None:
     assert len(parse_weather("all")) == 20 and len(parse_weather("all:1,rain")) == 8
 
 
+def test_weather_is_given_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="target 'demo:clear@fog:3' names its weather, which a sweep takes"):
+        run(["--checkpoint", "tiny", "--target", "demo:clear@fog:3", "-o", str(tmp_path)])
+
+
 def test_the_demo_is_five_conditions_in_one() -> None:
     demo = parse_target("demo", num_demo_images=2).evaluation_set
     assert len(demo.images) == 10 and demo.conditions[::2] == ("clear", "night", "fog", "rain", "snow")
