@@ -84,7 +84,7 @@ def test_a_place_for_the_name_may_be_called_class(tmp_path: Path) -> None:
         ("templates: ['{} by {}']\nnames: {car: [car]}", "exactly once"),
         ("templates: ['a {name}']\nnames: {car: [car]}", "exactly once"),
         ("templates: ['a {} {']\nnames: {car: [car]}", "exactly once"),
-        ("templates: ['a {}']\nextra: 3\nnames: {car: [car]}", "no other, not: templates, extra, names"),
+        ("templates: ['a {}']\nextra: 3\nnames: {car: [car]}", "no other, not: 'templates', 'extra', 'names'"),
         ("templates: ['a {}']\nnames: [car]", "names .by class., and no other"),
         ("templates: ['a {}'\n", "cannot be read"),
     ],
