@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import signal
 import sqlite3
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +16,6 @@ from rosbags.rosbag2.enums import CompressionFormat, CompressionMode
 
 from vltseg_core.errors import InputError
 from vltseg_ros import bag_messages, bags
-from vltseg_ros.mcap_records import MAGIC, zstd
 
 STAMP_NS = 1_735_689_600_123_456_789
 
@@ -297,59 +294,6 @@ def test_bags_compressed_by_message_or_by_file_are_read(tmp_path, mode, storage)
             writer.write(connection, index, bag_messages.string_message("fog" * 100))
     messages, losses = contents(tmp_path / "bag")
     assert [message.cdr for message in messages] == [bag_messages.string_message("fog" * 100)] * 3 and losses == []
-
-
-@pytest.fixture
-def temporary(tmp_path, monkeypatch):
-    """The folder that temporary files go to."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(folder))
-    return folder
-
-
-def test_a_packed_file_cannot_fill_the_disk(tmp_path, temporary, monkeypatch):
-    monkeypatch.setattr("vltseg_ros.bag_folder._LEAST_UNPACKED_BYTES", 3 * 2**20)
-    bomb, sizes = tmp_path / "bomb", []
-    bomb.mkdir()
-    (bomb / "a.mcap.zstd").write_bytes(zstd.compress(MAGIC + bytes(64 * 2**20)))
-    monkeypatch.setattr("pathlib.Path.unlink", _noting_sizes(sizes))
-    with pytest.raises(InputError, match="a.mcap.zstd' unpacks to far more than a bag of its size"):
-        bags.BagReader(bomb)
-    assert max(sizes) <= 3 * 2**20 and list(temporary.iterdir()) == []
-    # several that are within the limit one by one are not together
-    for name in "abcdefgh":
-        (bomb / f"{name}.mcap.zstd").write_bytes(zstd.compress(MAGIC + bytes(2**20)))
-    with bags.BagReader(bomb) as reader:
-        assert sum(file.stat().st_size for file in temporary.rglob("*.mcap")) <= 3 * 2**20
-        assert sum("unpacks to far more" in loss for loss in reader.losses) == 6
-    assert list(temporary.iterdir()) == []
-
-
-def _noting_sizes(sizes):
-    unlink = Path.unlink
-
-    def noting(path, missing_ok=False):
-        if path.suffix == ".mcap":
-            sizes.append(path.stat().st_size)
-        unlink(path, missing_ok)
-
-    return noting
-
-
-def test_a_packed_file_leaves_some_of_the_disk_free(tmp_path, temporary, monkeypatch):
-    bag = tmp_path / "bag"
-    written(bag)
-    (bag / "bag.mcap.zstd").write_bytes(zstd.compress((bag / "bag.mcap").read_bytes()))
-    (bag / "bag.mcap").unlink()
-    (bag / "metadata.yaml").unlink()
-    with bags.BagReader(bag) as reader:
-        assert len(list(reader.messages([bags.IMAGE_TOPIC]))) == 3
-    free = shutil.disk_usage(temporary).free
-    monkeypatch.setattr("vltseg_ros.bag_folder._FREE_BYTES", 2 * free)
-    with pytest.raises(InputError, match="finds no room to be unpacked in .*: make room, or set TMPDIR"):
-        bags.BagReader(bag)
-    assert list(temporary.iterdir()) == []
 
 
 def test_a_file_that_the_metadata_names_often_is_read_once(tmp_path):
