@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--cameras", nargs="+", type=int, default=[1], help="images in a batch")
     parser.add_argument("--classes", nargs="+", type=int, default=[DEFAULT_CLASSES])
     parser.add_argument("--precisions", nargs="+", choices=DTYPES, default=["fp32"])
-    parser.add_argument("--backends", nargs="+", choices=("eager", "compile", "tensorrt"), default=["eager"])
+    parser.add_argument("--backends", nargs="+", choices=("eager", "compile", "tensorrt", "onnxruntime"), default=["eager"])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--patience-s", type=float, default=20.0, help="seconds to wait for other processes to be quiet")
     parser.add_argument("--plot", type=Path, help="folder for charts of the growth, as SVG")

@@ -7,7 +7,8 @@
 Processes of their own: this one publishes and receives, the node with a network that takes no time (fixed labels), and a
 node that only publishes as many bytes as a mask has; for compressed images also one that decodes them first. In every round
 each is asked once, in turn: an image a camera at once, then all answers are waited for. Then the real node, `tiny`, is given
-640x360 images faster than it can serve, and the masks are counted (--rate-s 0 leaves that out). The DDS profile is the one
+640x360 images faster than it can serve, by each backend that a CPU has use for, and the masks are counted (--rate-s 0 leaves
+that out). The DDS profile is the one
 that the package ships.
 
 A small process gives its memory back to the kernel after every large message and pays for it again with the next, which
@@ -41,6 +42,9 @@ from result_table import Row, finish
 from sensor_msgs.msg import CompressedImage, Image
 
 from vltseg_core.data.demo_scenes import DemoSequence
+from vltseg_core.runtime.build_engine import build_ahead
+from vltseg_core.runtime.engine_cache import EngineCache
+from vltseg_core.runtime.run_time_network import NetworkShape
 from vltseg_ros import bag_messages
 from vltseg_ros.dds_environment import isolated_dds
 from vltseg_ros.node_process import SEGMENTATION_NODE, NodeProcess
@@ -49,6 +53,7 @@ FOLDER = Path(__file__).parent
 NODES = {"node": "fixed_labels_node.py", "bare": "bare_republisher.py", "decoding": "bare_republisher.py"}
 KEEPING_MEMORY = {f"MALLOC_{name}_": str(2**30) for name in ("TRIM_THRESHOLD", "MMAP_THRESHOLD")}
 NUM_WARM_UP, LEAST_ROUNDS, ROUND_TIMEOUT_S, MOST_SECONDS_A_ROW = 5, 3, 1.0, 12.0
+WARM_UP_S = 5.0  # while an engine is loaded beside the node no frame is answered
 STAMP = slice(4, 12)  # of a serialised message: seconds and nanoseconds
 
 
@@ -73,7 +78,8 @@ def main() -> None:
                         rows.append(compared(asked, transport, num_cameras, size, arguments.num_rounds))
                         left_s = (time.monotonic() - began) / len(rows) * (total - len(rows))
                         print(f"{len(rows)}/{total}, {left_s:.0f} s left: {rows[-1]}", file=sys.stderr, flush=True)
-        rates = [masks_a_second("640x360", arguments.rate_s, Path(logs))] if arguments.rate_s else []
+        backends = ("eager", "onnxruntime") if arguments.rate_s else ()
+        rates = [masks_a_second((360, 640), backend, arguments.rate_s, Path(logs)) for backend in backends]
     finish({"overhead": rows, "rate": rates}, arguments.output, load_of_the_machine=os.getloadavg()[0])
 
 
@@ -207,31 +213,43 @@ def row(seconds: dict[str, list[float | None]]) -> Row:
     return found
 
 
-def masks_a_second(size: str, seconds: float, logs: Path, rate_hz: float = 30.0) -> Row:
-    """The real node, `tiny`, topic to topic, given more images than it can serve."""
+def masks_a_second(image_size: tuple[int, int], backend: str, seconds: float, folder: Path, rate_hz: float = 30.0) -> Row:
+    """The real node, `tiny`, topic to topic, given more images (height, width) than it can serve; its engine is built before."""
+    height, width = image_size
+    size, engines = f"{width}x{height}", folder / "engines"
+    if backend == "onnxruntime":
+        cache = EngineCache(engines)
+        build_ahead("tiny", NetworkShape(1, *image_size), backend=backend, device="cpu", cache=cache, progress=lambda step: None)
     serialised = bytearray(serialize_message(image_message(size, "raw")))
     with ExitStack() as stack:
         asker = Asker()
         stack.callback(asker.close)
-        parameters = {"checkpoint": "tiny", "device": "cpu"}
-        process = NodeProcess(
-            SEGMENTATION_NODE, name="vltseg", namespace="/real", parameters=parameters, log_path=logs / "real.log"
-        )
+        parameters = {"checkpoint": "tiny", "device": "cpu", "backend": backend, "engine_cache": str(engines)}
+        parameters |= {"allow_build": False, "input_height": height, "input_width": width}
+        log = folder / f"real_{backend}.log"
+        process = NodeProcess(SEGMENTATION_NODE, name="vltseg", namespace="/real", parameters=parameters, log_path=log)
         stack.enter_context(process)
         asker.add("real", "/real", [""], "raw", process)
         asked, sent = asker.asked["real"], {}
         began = time.monotonic()
-        for number in range(1, int((seconds + 2) * rate_hz)):  # the first two seconds warm up
+        for number in range(1, int((seconds + WARM_UP_S) * rate_hz)):  # the first seconds warm up
             asker.spin(began + number / rate_hz - time.monotonic())
             message = with_stamp(serialised, number)
             sent[number] = time.perf_counter()
             asked.publishers[0].publish(message)
-    first_s = min(sent.values()) + 2
+    first_s = min(sent.values()) + WARM_UP_S
     came = {stamp: at for stamp, at in asked.answers.items() if at >= first_s}
     latencies = [at - sent[stamp] for stamp, at in came.items()]
     median, p95 = 1e3 * np.percentile(latencies, (50, 95)) if latencies else (np.nan, np.nan)
     rate = masks_rate(sorted(came.values()))
-    return {"size": size, "images/s": rate_hz, "masks/s": rate, "median ms": float(median), "p95 ms": float(p95)}
+    return {
+        "size": size,
+        "backend": backend,
+        "images/s": rate_hz,
+        "masks/s": rate,
+        "median ms": float(median),
+        "p95 ms": float(p95),
+    }
 
 
 def masks_rate(times_s: Sequence[float]) -> float:

@@ -37,22 +37,28 @@ def build_engine(
     checkpoint: Annotated[str, typer.Argument(help="Preset with built-in weights, a fetched checkpoint, or a weights file.")],
     size: Size,
     batch: Batch = 1,
-    precision: Annotated[str, typer.Option(help="auto (fp16), fp16, bf16 or fp32.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cuda or cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto (fp16 on a GPU), fp16, bf16 or fp32.")] = "auto",
+    backend: Annotated[str, typer.Option(help="tensorrt, onnxruntime, or auto: tensorrt on a GPU, else onnxruntime.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     engine_cache: Annotated[Path | None, typer.Option(help="Folder of engines; else engines in VLTSEG_CACHE.")] = None,
     window: Annotated[int, typer.Option(help="Side of the sliding window; 0: whole images; -1: the checkpoint's own.")] = -1,
     force: Annotated[bool, typer.Option("--force", help="Build it even if it is there.")] = False,
 ) -> None:
-    """Build the TensorRT engine that the node loads, on the machine that runs it, and check it against the network."""
+    """Build the engine that the node loads, on the machine that runs it, and check it against the network."""
     image_size = parsed_image_size(size)
     from vltseg_core.runtime.build_engine import build_ahead, engine_shape
     from vltseg_core.runtime.engine_cache import EngineCache
+    from vltseg_core.runtime.engine_compilers import ENGINE_BACKENDS
+
+    if backend not in ("auto", *ENGINE_BACKENDS):
+        raise typer.BadParameter(f"no engines of '{backend}': use auto, {' or '.join(ENGINE_BACKENDS)}")
 
     shape = engine_shape(checkpoint, batch, image_size, None if window < 0 else window)
     with _steps(f"{checkpoint} for {shape}") as step:
         path = build_ahead(
             checkpoint,
             shape,
+            backend=backend,
             device=device,
             precision=precision,
             cache=EngineCache(engine_cache),

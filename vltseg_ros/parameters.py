@@ -39,10 +39,10 @@ class NodeParameters:
     precision: str = _parameter("auto", "auto (fp16 on a GPU), fp32, fp16 or bf16.", choices=("auto", "fp32", "fp16", "bf16"))
     backend: str = _parameter(
         "auto",
-        "auto (the best that works), eager, compile (torch.compile) or tensorrt; compiled ones want a fixed input size.",
-        choices=("auto", "eager", "compile", "tensorrt"),
+        "auto (the best that works), eager, compile (torch.compile), tensorrt or onnxruntime; all but eager want an input size.",
+        choices=("auto", "eager", "compile", "tensorrt", "onnxruntime"),
     )
-    engine_cache: str = _parameter("", "Folder of TensorRT engines, writable by its owner alone. Empty: engines in VLTSEG_CACHE.")
+    engine_cache: str = _parameter("", "Folder of engines, writable by its owner alone. Empty: engines in VLTSEG_CACHE.")
     allow_build: bool = _parameter(True, "Build an engine that is missing, stale or damaged; false: refuse to run without.")
     serve_while_building: bool = _parameter(False, "Serve with the eager network meanwhile; false: frames are rejected.")
     input_height: int = _parameter(0, "Height in pixels that images enter the network with; 0: their own.", low=0, high=8192)

@@ -14,6 +14,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vltseg"
 
 
+def make_folder(folder: Path, mode: int = 0o755) -> None:
+    """Make a folder of the cache, and those above it that are missing, writable by their owner alone whatever the umask is.
+
+    An engine is read from no folder that others can write to. mode: of the folder itself.
+    """
+    for missing in [parent for parent in reversed(folder.parents) if not parent.exists()]:
+        missing.mkdir(mode=0o755, exist_ok=True)
+    folder.mkdir(mode=mode, exist_ok=True)
+
+
 def licence_accepted(folder: Path, licence: str) -> bool:
     """Whether that licence was accepted before."""
     record = folder / "licences_accepted"
@@ -23,6 +33,6 @@ def licence_accepted(folder: Path, licence: str) -> bool:
 def accept_licence(folder: Path, licence: str) -> None:
     """Remember that the licence was accepted."""
     if not licence_accepted(folder, licence):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with (folder / "licences_accepted").open("a", encoding="utf-8") as record:
             record.write(licence + "\n")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 
+from vltseg_core.checkpoints.cache import make_folder
 from vltseg_core.checkpoints.receive import WAITS_S, Pause, RequestError, received
 from vltseg_core.checkpoints.remote_files import RemoteFile
 from vltseg_core.errors import CheckpointError
@@ -27,7 +28,7 @@ def download(remote: RemoteFile, path: Path, on_progress: Progress, *, pause: Pa
     then, so that the next try begins anew.
     """
     partial = path.with_name(f"{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     num_failures, furthest = 0, _size(partial)
     while _size(partial) < remote.size_bytes:
         try:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vltseg_core.checkpoints.cache import make_folder
 from vltseg_core.errors import CheckpointError
 
 
@@ -16,7 +17,7 @@ from vltseg_core.errors import CheckpointError
 def exclusively(path: Path) -> Iterator[None]:
     """Nobody else makes `path` meanwhile; CheckpointError where somebody does already. A lock ends with its process."""
     lock = path.with_name(f".{path.name}.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(lock.parent)
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vltseg_core.checkpoints.cache import cache_folder
+from vltseg_core.checkpoints.cache import cache_folder, make_folder
 from vltseg_core.data.data_set import FilesOnDisk
 from vltseg_core.data.labelled_images import CODE_MEMBERS
 from vltseg_core.errors import InputError
@@ -63,7 +63,7 @@ def class_counts(files: FilesOnDisk, on_progress: OnProgress | None = None, *, n
     if (known := _known_counts(kept, len(files))) is not None:
         return known
     counts = _collect(files, _count_labels, on_progress, num_workers).counts
-    kept.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(kept.parent)
     beside = kept.with_suffix(f".{os.getpid()}.part")
     with beside.open("wb") as file:
         np.save(file, counts)

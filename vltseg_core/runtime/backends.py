@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which backend runs the network: eager, compile or tensorrt, or the best of them that works."""
+"""Which backend runs the network: eager, compile, tensorrt or onnxruntime, or the best of them that works."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import torch
 from vltseg_core.errors import ConfigurationError, DeviceError
 from vltseg_core.runtime.child_build import ChildBuild
 from vltseg_core.runtime.compile_backend import build_compiled
+from vltseg_core.runtime.engine_backend import EngineCompiler, EngineRequest, Progress, engine_backend
+from vltseg_core.runtime.engine_compilers import engine_compiler
 from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
 from vltseg_core.runtime.run_time_network import NetworkShape
-from vltseg_core.runtime.tensorrt_backend import EngineCompiler, EngineRequest, Progress, TorchTensorrt, engine_backend
 
-BACKENDS = ("auto", "eager", "compile", "tensorrt")
+BACKENDS = ("auto", "eager", "compile", "tensorrt", "onnxruntime")
 _log = logging.getLogger(__name__)
 
 
@@ -24,10 +25,11 @@ _log = logging.getLogger(__name__)
 class BackendSettings:
     """Which backend, and how it comes to be.
 
-    backend: one of BACKENDS. batch_size: images that a compiled network takes at once. engine_cache: folder of TensorRT
+    backend: one of BACKENDS. batch_size: images that a compiled network takes at once. engine_cache: folder of
     engines, by default in the package's cache. allow_build: whether an engine that is missing, stale or damaged is built.
     build_later: leave building and loading to `Segmenter.build_backend`; until then the eager network serves.
-    compiler: what makes the engines. eager_reason: why it is the eager network, where that is asked for.
+    compiler: what makes the engines; None: what the backend is called after. eager_reason: why it is the eager network,
+    where that is asked for.
     """
 
     backend: str = "auto"
@@ -35,7 +37,7 @@ class BackendSettings:
     engine_cache: Path | None = None
     allow_build: bool = True
     build_later: bool = False
-    compiler: EngineCompiler = TorchTensorrt()
+    compiler: EngineCompiler | None = None
     eager_reason: str = "asked for"
 
     def __post_init__(self) -> None:
@@ -57,11 +59,13 @@ class BackendBuild:
         self._settings, self._runner, self._request, self._source = settings, runner, request, source
         self._child = ChildBuild()
         device = next(runner.network.parameters()).device
-        self._candidates = _candidates(settings.backend, device)
+        self._candidates = _candidates(settings, device)
         if settings.backend == "eager":
             runner.serve_with(ReadyBackend("eager", settings.eager_reason))
         elif not self._candidates:
-            runner.serve_with(ReadyBackend("eager", "on a CPU compiling costs minutes: ask for backend compile by name"))
+            runner.serve_with(
+                ReadyBackend("eager", "building for a CPU takes longer than most runs: ask for onnxruntime by name")
+            )
         elif request is None:
             if settings.backend != "auto":
                 raise ConfigurationError(
@@ -112,12 +116,14 @@ class BackendBuild:
         if name == "compile":
             progress(f"compiling for {request.shape}")
             return build_compiled(request.network, request.shape, precision=request.precision)
+        compiler = settings.compiler or engine_compiler(name)
+        suited = request.suited_to(compiler)
         return engine_backend(
-            request,
-            settings.compiler,
+            suited,
+            compiler,
             allow_build=settings.allow_build,
             progress=progress,
-            build=None if in_process else lambda: self._child.run(request, self._source, progress),
+            build=None if in_process else lambda: self._child.run(suited, name, self._source, progress),
         )
 
 
@@ -130,11 +136,13 @@ def network_shape(input_size: tuple[int, int] | None, window_px: int, batch_size
     return NetworkShape(batch_size, *input_size)
 
 
-def _candidates(backend: str, device: torch.device) -> tuple[str, ...]:
-    """The backends to try, best first, before eager."""
-    if backend == "auto":
-        return ("tensorrt", "compile") if device.type == "cuda" else ()
-    return () if backend == "eager" else (backend,)
+def _candidates(settings: BackendSettings, device: torch.device) -> tuple[str, ...]:
+    """The backends to try, best first, before eager; what builds later serves for long, which pays for building on a CPU."""
+    if settings.backend != "auto":
+        return () if settings.backend == "eager" else (settings.backend,)
+    if device.type == "cuda":
+        return ("tensorrt", "compile")
+    return ("onnxruntime",) if settings.build_later else ()
 
 
 def _ignore(step: str) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds TensorRT engines ahead of time; as a program, for one that the node needs, beside its serving.
+"""Builds engines ahead of time; as a program, for one that the node needs, beside its serving.
 
-python -m vltseg_core.runtime.build_engine CHECKPOINT DEVICE PRECISION BATCH HEIGHT WIDTH CACHE
+python -m vltseg_core.runtime.build_engine CHECKPOINT BACKEND DEVICE PRECISION BATCH HEIGHT WIDTH CACHE
 """
 
 from __future__ import annotations
@@ -14,17 +14,11 @@ from vltseg_core.checkpoints import native
 from vltseg_core.errors import DeviceError, VltsegError
 from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.runtime.backends import network_shape
+from vltseg_core.runtime.engine_backend import EngineCompiler, EngineRequest, Progress, build_engine, load_engine
 from vltseg_core.runtime.engine_cache import EngineCache, NoEngineError
+from vltseg_core.runtime.engine_compilers import best_engine_backend, engine_compiler
 from vltseg_core.runtime.run_time_network import NetworkShape, RunTimeNetwork
-from vltseg_core.runtime.tensorrt_backend import (
-    EngineCompiler,
-    EngineRequest,
-    Progress,
-    TorchTensorrt,
-    WeightsFile,
-    build_engine,
-    load_engine,
-)
+from vltseg_core.runtime.weights_file import WeightsFile
 from vltseg_core.runtime.weights_path import weights_path
 
 
@@ -53,6 +47,7 @@ def build_ahead(
     checkpoint: str | Path,
     shape: NetworkShape,
     *,
+    backend: str = "auto",
     device: str = "auto",
     precision: str = "auto",
     cache: EngineCache,
@@ -60,11 +55,17 @@ def build_ahead(
     force: bool = False,
     compiler: EngineCompiler | None = None,
 ) -> Path:
-    """The engine file for that network, size and machine, built unless it is there; DeviceError where that fails."""
-    compiler = compiler or TorchTensorrt()
+    """The engine file for that network, size and machine, built unless it is there; DeviceError where that fails.
+
+    backend: one of ENGINE_BACKENDS, or "auto" for the one that suits the device. compiler: another in its place.
+    """
+    if compiler is None:
+        chosen = best_engine_backend(devices.resolve_device(device)) if backend == "auto" else backend
+        compiler = engine_compiler(chosen)
     network, weights, chosen_precision = run_time_network(checkpoint, device=device, precision=precision)
     request = EngineRequest(network, weights, network.network.config.to_dict(), chosen_precision, shape, cache)
-    if unusable := compiler.unusable(request.device):
+    request = request.suited_to(compiler)
+    if unusable := compiler.unusable(request.device, request.precision):
         raise DeviceError(f"no engine can be built here: {unusable}")
     if not force:
         try:
@@ -78,11 +79,12 @@ def build_ahead(
 
 def main(arguments: list[str]) -> int:
     """As the module says; steps on stdout, what went wrong on stderr."""
-    checkpoint, device, precision, batch, height, width, cache = arguments
+    checkpoint, backend, device, precision, batch, height, width, cache = arguments
     try:
         build_ahead(
             checkpoint,
             NetworkShape(int(batch), int(height), int(width)),
+            backend=backend,
             device=device,
             precision=precision,
             cache=EngineCache(Path(cache)),

@@ -9,7 +9,7 @@ import tempfile
 import threading
 
 from vltseg_core.errors import DeviceError
-from vltseg_core.runtime.tensorrt_backend import EngineRequest, Progress
+from vltseg_core.runtime.engine_backend import EngineRequest, Progress
 
 
 class ChildBuild:
@@ -20,11 +20,11 @@ class ChildBuild:
         self._process: subprocess.Popen[str] | None = None
         self._is_cancelled = False
 
-    def run(self, request: EngineRequest, source: str, progress: Progress) -> None:
-        """Build the engine of a checkpoint, named as on the command line; DeviceError with the last words where it fails."""
+    def run(self, request: EngineRequest, backend: str, source: str, progress: Progress) -> None:
+        """Build a backend's engine of a checkpoint, named as on the command line; DeviceError with the last words if it fails."""
         batch, height, width = request.shape
-        command = [sys.executable, "-m", "vltseg_core.runtime.build_engine", source, str(request.device), request.precision]
-        command += [str(batch), str(height), str(width), str(request.cache.folder)]
+        command = [sys.executable, "-m", "vltseg_core.runtime.build_engine", source, backend, str(request.device)]
+        command += [request.precision, str(batch), str(height), str(width), str(request.cache.folder)]
         with tempfile.TemporaryFile("w+", errors="replace") as said:  # a pipe that nobody reads would block it
             with self._lock:
                 if self._is_cancelled:
@@ -40,7 +40,7 @@ class ChildBuild:
             raise DeviceError("the build was cancelled")
         if code != 0:
             raise DeviceError(
-                f"the TensorRT engine could not be built: {words.splitlines()[-1] if words else f'exit code {code}'}"
+                f"the {backend} engine could not be built: {words.splitlines()[-1] if words else f'exit code {code}'}"
             )
 
     def cancel(self) -> None:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from vltseg_core.checkpoints.cache import cache_folder
+from vltseg_core.checkpoints.cache import cache_folder, make_folder
 from vltseg_core.errors import DeviceError
 
 ENGINE_FILE, RECORD_FILE = "engine.ep", "engine.json"
@@ -86,10 +86,14 @@ class EngineCache:
             raise NoEngineError(f"the engine in '{entry}' is damaged: the file is not the one that was written")
         return engine, record
 
+    def make(self) -> None:
+        """Make the folder, if it is missing; DeviceError where nothing that is kept there may be read."""
+        make_folder(self.folder, mode=0o700)
+        require_private(self.folder)
+
     def keep(self, identity: EngineIdentity, notes: dict[str, Any], write: Callable[[Path], None]) -> Path:
         """Write an engine beside its place, then put it there, so that no half of one is ever found; its file."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        require_private(self.folder)
+        self.make()
         entry = self.folder / identity.folder_name
         partial = self.folder / f".{entry.name}.{os.getpid()}"
         shutil.rmtree(partial, ignore_errors=True)

@@ -3,21 +3,18 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vltseg_core.errors import ConfigurationError
-from vltseg_core.runtime.agreement import Agreement, CompiledNetwork, require_agreement
-from vltseg_core.runtime.run_time_network import OUTPUT_NAMES, NetworkShape, RunTimeNetwork, exported
+from vltseg_core.runtime.agreement import Agreement, require_agreement
+from vltseg_core.runtime.onnxruntime_backend import OnnxRuntime, missing_package, onnx_model
+from vltseg_core.runtime.run_time_network import NetworkShape, RunTimeNetwork, example_images, exported
 
-INPUT_NAME = "images"
 DESCRIPTION_FILE = "vltseg.json"
 
 
@@ -53,44 +50,16 @@ def export_onnx(network: RunTimeNetwork, shape: NetworkShape, path: Path, *, gat
 
     Raises ConfigurationError where onnx, onnxscript or onnxruntime is not installed.
     """
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise ConfigurationError(f"{package} is not installed: pip install 'vltseg_ros[export]'") from error
+    if missing := missing_package():
+        raise ConfigurationError(missing)
     partial = path.with_name(f".partial.{path.name}")
-    outputs = OUTPUT_NAMES[: 1 if network.network.mask_decoder and network.network.mask_decoder.from_text else 2]
-    if network.network.fpn_decoder is not None:
-        outputs = OUTPUT_NAMES[:1]
     try:
-        program = exported(network, shape, gather_sampling=gather_sampling)
-        program = program.run_decompositions({torch.ops.aten.where.self: _boolean_where})
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its own deprecations
-            made = torch.onnx.export(program, dynamo=True, input_names=[INPUT_NAME], output_names=list(outputs), verbose=False)
-        assert made is not None  # without a file name it gives the model
+        made = onnx_model(exported(network, shape, gather_sampling=gather_sampling))
         for key, value in description(network, shape).items():
             made.model.metadata_props[f"vltseg.{key}"] = value if isinstance(value, str) else json.dumps(value)
         made.save(str(partial), external_data=False)
-        found = require_agreement(network, _onnx_network(partial), shape, precision="fp32")
+        found = require_agreement(network, OnnxRuntime().load(partial, example_images(shape, network)), shape, precision="fp32")
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return found
-
-
-def _boolean_where(condition: Tensor, chosen: Tensor, other: Tensor) -> Any:
-    """`where` between booleans by logic alone: onnxruntime has none for them. Others stay as they are."""
-    if chosen.dtype != torch.bool or other.dtype != torch.bool:
-        return NotImplemented
-    return (condition & chosen) | (~condition & other)
-
-
-def _onnx_network(path: Path) -> CompiledNetwork:
-    onnxruntime: Any = importlib.import_module("onnxruntime")
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-
-    def run(images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(torch.from_numpy(output) for output in session.run(None, {INPUT_NAME: images.contiguous().numpy()}))
-
-    return run

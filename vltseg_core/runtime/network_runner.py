@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReadyBackend:
-    """What serves. name: "eager", "compile" or "tensorrt". network and shape: None for eager, which takes any shape."""
+    """What serves. name: one of BACKENDS but "auto". network and shape: None for eager, which takes any shape."""
 
     name: str
     reason: str

@@ -40,7 +40,7 @@ class SegmenterDescription:
     precision: str
     """One of "fp32", "fp16" or "bf16"."""
     backend: str
-    """One of "eager", "compile" or "tensorrt"."""
+    """One of "eager", "compile", "tensorrt" or "onnxruntime"."""
     backend_reason: str
     """Why this backend: one clause."""
     input_size: tuple[int, int] | None

@@ -25,6 +25,7 @@ from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.runtime.augmentation import PLAIN, InferenceAugmentation, fit_within
 from vltseg_core.runtime.backends import BackendBuild, BackendSettings, network_shape
 from vltseg_core.runtime.device_faults import device_faults_told
+from vltseg_core.runtime.engine_backend import EngineRequest, Progress
 from vltseg_core.runtime.engine_cache import EngineCache
 from vltseg_core.runtime.image_transfer import UploadedImage, image_transfer
 from vltseg_core.runtime.labelling import labelled, labelled_best
@@ -34,7 +35,7 @@ from vltseg_core.runtime.run_time_network import RunTimeNetwork
 from vltseg_core.runtime.scoring import ClassScores, covered_size
 from vltseg_core.runtime.segmentation import Segmentation, SegmenterDescription
 from vltseg_core.runtime.sliding_window import SlidingWindow
-from vltseg_core.runtime.tensorrt_backend import EngineRequest, Progress, WeightsFile
+from vltseg_core.runtime.weights_file import WeightsFile
 from vltseg_core.runtime.weights_path import weights_path
 
 DEFAULT_IMAGE_SIZE = (360, 640)
@@ -95,7 +96,7 @@ class Segmenter:
                 a published checkpoint that was fetched ("acdc_1").
             device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
             precision: "auto" (fp16 on a GPU, fp32 on a CPU), "fp32", "fp16" or "bf16".
-            backend: "auto" (the best that works, see `describe`), "eager", "compile" or "tensorrt", or more settings of it.
+            backend: one of BACKENDS, or more settings of it; "auto" is the best that works, see `describe`.
             input_size: (height, width) in pixels that every image is resized to; None keeps each image's own size.
             window_px: side of the square window that slides over images larger than it, 0 for whole images; None takes the
                 checkpoint's own (the published crop for a published checkpoint, else 0).

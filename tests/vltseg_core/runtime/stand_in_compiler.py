@@ -11,10 +11,16 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from vltseg_core.runtime.agreement import CompiledNetwork
+from vltseg_core.runtime.tensorrt_backend import TorchTensorrt
 
 
 class StandInCompiler:
-    """Notes what it is given. is_wrong: its engines give the classes in another order. outside: operators it leaves out."""
+    """TensorRT to its callers; notes what it is given.
+
+    is_wrong: its engines give the classes in another order. outside: operators it leaves out.
+    """
+
+    name, title, takes_batches, gather_sampling = "tensorrt", "TensorRT", True, True
 
     def __init__(
         self,
@@ -28,11 +34,14 @@ class StandInCompiler:
         self.compiled: list[tuple[ExportedProgram, Tensor, dict[str, Any]]] = []
         self.loaded: list[Path] = []
 
-    def unusable(self, device: torch.device) -> str | None:
+    def unusable(self, device: torch.device, precision: str) -> str | None:
         return self.why_unusable
 
     def versions(self, device: torch.device) -> dict[str, str]:
         return {"GPU": "stand-in", "driver": self.driver, "TensorRT": "10.13"}
+
+    def settings(self, precision: str) -> dict[str, Any]:
+        return TorchTensorrt().settings(precision)
 
     def compile(self, program: ExportedProgram, example: Tensor, settings: dict[str, Any]) -> ExportedProgram:
         self.compiled.append((program, example, settings))

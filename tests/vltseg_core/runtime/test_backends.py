@@ -93,7 +93,7 @@ def test_operators_that_tensorrt_did_not_take_are_told(weights: Path, tmp_path: 
     build_ahead(weights, SHAPE, device="cpu", cache=EngineCache(tmp_path / "e"), progress=steps.append, compiler=compiler)
     segmenter = load(weights, settings(tmp_path / "e", compiler, allow_build=False))
     assert any("aten.nonzero" in step for step in steps)
-    assert segmenter.describe().backend_reason.endswith("outside TensorRT: aten.nonzero.default")
+    assert segmenter.describe().backend_reason.endswith("left to PyTorch: aten.nonzero.default")
 
 
 def test_the_parts_that_torch_tensorrt_leaves_to_pytorch_are_found() -> None:
@@ -119,16 +119,16 @@ def test_a_build_that_says_much_comes_to_its_end_and_can_be_cancelled(tmp_path: 
     monkeypatch.setattr("sys.executable", str(script))
     request: Any = SimpleNamespace(shape=SHAPE, device="cuda:0", precision="fp16", cache=EngineCache(tmp_path))
     with pytest.raises(DeviceError, match="could not be built: last words"):
-        ChildBuild().run(request, "tiny", lambda step: None)
+        ChildBuild().run(request, "tensorrt", "tiny", lambda step: None)
     script.write_text("#!/bin/sh\nexec sleep 60\n")
     child = ChildBuild()
     threading.Timer(0.3, child.cancel).start()
     start = time.monotonic()
     with pytest.raises(DeviceError, match="cancelled"):
-        child.run(request, "tiny", lambda step: None)
+        child.run(request, "tensorrt", "tiny", lambda step: None)
     assert time.monotonic() - start < 20
     with pytest.raises(DeviceError, match="cancelled"):
-        child.run(request, "tiny", lambda step: None)
+        child.run(request, "tensorrt", "tiny", lambda step: None)
 
 
 def test_auto_goes_on_whatever_a_compiler_raises(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_auto_goes_on_whatever_a_compiler_raises(weights: Path, monkeypatch: pyt
         raise torch.OutOfMemoryError("no memory to check it")
 
     monkeypatch.setattr(backends, "build_compiled", no_memory)
-    monkeypatch.setattr(backends, "_candidates", lambda backend, device: ("compile",))
+    monkeypatch.setattr(backends, "_candidates", lambda settings, device: ("compile",))
     description = load(weights, "auto").describe()
     assert description.backend == "eager" and "no memory to check it" in description.backend_reason
     with pytest.raises(DeviceError, match="OutOfMemoryError: no memory"):
@@ -236,7 +236,7 @@ def test_numbers_that_are_none_agree_with_nothing() -> None:
 
 
 def test_auto_goes_on_to_the_next_and_says_why(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "_candidates", lambda backend, device: ("tensorrt", "compile"))
+    monkeypatch.setattr(backends, "_candidates", lambda settings, device: ("tensorrt", "compile"))
     compiled = ReadyBackend("compile", "compiled", lambda images: (images,), SHAPE)
     monkeypatch.setattr(backends, "build_compiled", lambda network, shape, precision: compiled)
     said = load(weights, settings(tmp_path, StandInCompiler(why_unusable="there is no GPU"), backend="auto")).describe()
@@ -259,9 +259,11 @@ def test_a_backend_asked_for_by_name_fails_with_its_reason(weights: Path) -> Non
         load(weights, "compile", input_size=None)
 
 
-def test_auto_on_a_cpu_is_eager(weights: Path) -> None:
+def test_auto_on_a_cpu_is_eager_unless_it_serves_for_long(weights: Path) -> None:
     said = load(weights, "auto").describe()
-    assert said.backend == "eager" and "on a CPU" in said.backend_reason
+    assert said.backend == "eager" and "for a CPU" in said.backend_reason
+    segmenter = load(weights, BackendSettings(build_later=True))
+    assert segmenter.has_backend_to_build and segmenter.describe().backend_reason == "until onnxruntime is ready"
 
 
 def test_building_may_be_put_off_and_the_eager_network_serves_meanwhile(weights: Path, engines: Path) -> None:

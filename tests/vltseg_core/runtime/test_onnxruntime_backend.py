@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Backend onnxruntime, for real: built, kept, loaded again, as right as the eager network."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.vltseg_core.runtime.networks import save_weights, small_config
+from vltseg_core.errors import DeviceError
+from vltseg_core.runtime import BackendSettings, Segmenter
+from vltseg_core.runtime.build_engine import build_ahead
+from vltseg_core.runtime.engine_cache import EngineCache
+from vltseg_core.runtime.onnxruntime_backend import OnnxRuntime
+from vltseg_core.runtime.run_time_network import NetworkShape
+
+for package in ("onnx", "onnxscript", "onnxruntime"):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+
+SIZE = (64, 96)
+IMAGES = [np.random.default_rng(i).integers(0, 256, (80, 120, 3), np.uint8) for i in range(3)]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_weights(small_config(), tmp_path_factory.mktemp("weights") / "small.safetensors")
+
+
+@pytest.fixture(scope="module")
+def engines(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the engine for `SIZE`, built as `vltseg build-engine` does for three cameras on a CPU."""
+    folder = tmp_path_factory.mktemp("cache") / "missing" / "engines"
+    mask = os.umask(0o002)  # as on many desktops: folders that are made without care can then be written to by the group
+    try:
+        build_ahead(weights, NetworkShape(3, *SIZE), device="cpu", cache=EngineCache(folder), progress=lambda step: None)
+    finally:
+        os.umask(mask)
+    return folder
+
+
+def load(weights: Path, engines: Path, backend: str = "onnxruntime", **settings: Any) -> Segmenter:
+    chosen = BackendSettings(backend, engine_cache=engines, batch_size=3, **settings)
+    return Segmenter.load(weights, device="cpu", backend=chosen, input_size=SIZE)
+
+
+def test_a_kept_engine_answers_as_the_network_does(weights: Path, engines: Path) -> None:
+    segmenter = load(weights, engines, allow_build=False)
+    assert segmenter.describe().backend == "onnxruntime" and "for 1 x 96x64" in segmenter.describe().backend_reason
+    plain = Segmenter.load(weights, device="cpu", backend="eager", input_size=SIZE)
+    for images in (IMAGES[:1], IMAGES):
+        for ours, expected in zip(segmenter.segment(images), plain.segment(images), strict=True):
+            assert (ours.labels == expected.labels).mean() > 0.999
+            assert np.abs(ours.confidence.astype(int) - expected.confidence).max() <= 1
+
+
+def test_what_serves_for_long_gets_it_by_itself(weights: Path, engines: Path) -> None:
+    segmenter = load(weights, engines, "auto", build_later=True, allow_build=False)
+    segmenter.build_backend()
+    assert segmenter.describe().backend == "onnxruntime"
+
+
+def test_an_engine_is_built_in_a_process_of_its_own(weights: Path, tmp_path: Path) -> None:
+    steps: list[str] = []
+    segmenter = load(weights, tmp_path / "own", build_later=True)
+    segmenter.build_backend(steps.append)
+    assert segmenter.describe().backend == "onnxruntime"
+    assert any("building the ONNX Runtime engine" in step for step in steps)
+
+
+def test_the_folders_of_engines_are_made_for_their_owner_alone(engines: Path) -> None:
+    assert stat.S_IMODE(engines.stat().st_mode) == 0o700
+    assert not engines.parent.stat().st_mode & 0o022
+
+
+def test_it_says_why_it_cannot_be_used(weights: Path, engines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = OnnxRuntime()
+    assert "use backend tensorrt or compile" in (compiler.unusable(torch.device("cuda"), "fp32") or "")
+    with pytest.raises(DeviceError, match="it computes in fp32, and bf16 was asked for"):
+        build_ahead(
+            weights,
+            NetworkShape(1, *SIZE),
+            device="cpu",
+            precision="bf16",
+            cache=EngineCache(engines),
+            progress=lambda step: None,
+        )
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else found(name))
+    with pytest.raises(DeviceError, match=r"onnxscript not installed: pip install 'vltseg_ros\[export\]'"):
+        load(weights, engines)
+    segmenter = load(weights, engines, "auto", build_later=True)
+    segmenter.build_backend()
+    assert segmenter.describe().backend == "eager" and "onnxscript not installed" in segmenter.describe().backend_reason
+
+
+def test_a_session_has_as_many_threads_as_pytorch(weights: Path, engines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    given = []
+
+    def noted(path: str, options: Any, **rest: Any) -> Any:
+        given.append(options.intra_op_num_threads)
+        return session(path, options, **rest)
+
+    session = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
+    load(weights, engines, allow_build=False)
+    assert given == [torch.get_num_threads()]
