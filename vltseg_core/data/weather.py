@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vltseg_core.data.night_lights import Lamp, glare, lamps_of_a_street, light_on_surfaces
 from vltseg_core.data.scene_noise import cloudy_noise, sample
 from vltseg_core.errors import ConfigurationError, InputError
 
@@ -24,7 +25,8 @@ WEATHER_CONDITIONS: tuple[str, ...] = ("clear", "night", "fog", "rain", "snow")
 """What simulate_weather can do."""
 
 _FOG_VISIBILITY_M = (400.0, 220.0, 130.0, 80.0, 45.0)
-_NIGHT_AMBIENT = (0.20, 0.13, 0.085, 0.055, 0.035)
+_NIGHT_AMBIENT = (0.12, 0.06, 0.03, 0.015, 0.007)
+_NIGHT_BRIGHTNESS = (0.30, 0.25, 0.20, 0.16, 0.12)
 _RAIN_AMOUNT = (0.25, 0.45, 0.65, 0.85, 1.0)
 _SNOW_AMOUNT = (0.25, 0.45, 0.65, 0.85, 1.0)
 
@@ -57,7 +59,7 @@ def simulate_weather(
         visibility = _FOG_VISIBILITY_M[severity - 1] * rng.uniform(0.85, 1.2)
         return koschmieder_fog(image, depth, visibility_m=visibility, airlight=fog_airlight(rng))
     if condition == "night":
-        return _night(image, depth, _NIGHT_AMBIENT[severity - 1] * rng.uniform(0.8, 1.25), rng)
+        return _night(image, depth, severity, rng)
     if condition == "rain":
         return _rain(image, depth, _RAIN_AMOUNT[severity - 1], rng)
     return _snow(image, depth, _SNOW_AMOUNT[severity - 1], rng)
@@ -232,26 +234,45 @@ def _rays(height: int, width: int) -> tuple[Depth, Depth]:
     return across[None].astype(np.float32), down[:, None].astype(np.float32)
 
 
-def _night(image: Image, depth: Depth, ambient: float, rng: np.random.Generator) -> Image:
+def _night(image: Image, depth: Depth, severity: int, rng: np.random.Generator) -> Image:
+    """Headlights, street lamps, other cars and a little sky; then exposed and noisy as a camera's picture is."""
     height, width = image.shape[:2]
-    half = (max(1, width // 2), max(1, height // 2))
-    coarse_depth = np.asarray(cv2.resize(depth, half, interpolation=cv2.INTER_NEAREST), np.float32).reshape(half[::-1])
-    coarse_beam = headlight_beam(coarse_depth, *_rays(half[1], half[0]), 1.5, 0.0)
-    beam = np.asarray(cv2.resize(coarse_beam, (width, height)), np.float32).reshape(height, width)
+    ambient = _NIGHT_AMBIENT[severity - 1] * rng.uniform(0.6, 1.25)
+    lamps = lamps_of_a_street(rng)
     sky = np.isinf(depth)
-    base = np.where(sky, np.float32(0.25 * ambient), np.float32(ambient))
     brightest = np.where(sky, np.float32(0.0), _brightest(image) * np.float32(1 / 255))
-    lamps = 2.5 * np.square(np.maximum(np.square(brightest) - np.float32(0.8), 0.0))
-    cool, warm = rng.uniform(1.05, 1.5), rng.uniform(0.6, 0.9)
-    planes = []
-    for channel, (of_sky, of_beam) in enumerate(((0.75, 0.5), (0.85, 0.47), (cool, 0.5 * warm))):
-        linear = np.square(image[..., channel] * np.float32(1 / 255))
-        linear *= base * np.float32(of_sky) + beam * np.float32(of_beam) + lamps
-        planes.append(linear)
-    light = add_bloom(np.asarray(cv2.merge(planes), np.float32), 0.3)
-    np.minimum(light, 1.0, out=light)
-    dark = np.asarray(cv2.convertScaleAbs(np.sqrt(light, out=light), alpha=255.0), np.uint8)
-    return add_sensor_noise(dark, rng, shot=rng.uniform(0.2, 1.2), read=rng.uniform(1.5, 5.0))
+    own = 1.5 * np.square(np.maximum(np.square(brightest) - np.float32(0.8), 0.0))  # what is white by day: lit signs, windows
+    falling = _street_light(lamps, depth, rng.uniform(0.3, 1.2))
+    falling += np.where(sky, np.float32(0.25 * ambient), np.float32(ambient))[..., None] * np.array(
+        (0.75, 0.85, rng.uniform(0.95, 1.5)), np.float32
+    )
+    light = np.square(image * np.float32(1 / 255)) * (falling + own[..., None])
+    light = add_bloom(light + glare(lamps, depth, float(np.sqrt(height * width)), 0.45 * height), rng.uniform(0.2, 0.6))
+    return _exposed(light, _NIGHT_BRIGHTNESS[severity - 1] * rng.uniform(0.75, 1.3), rng)
+
+
+def _street_light(lamps: list[Lamp], depth: Depth, headlights: float) -> NDArray[np.float32]:
+    """Of the own headlights and the street's lamps on what is seen, [H, W, 3]; computed at half the size."""
+    height, width = depth.shape
+    half = (max(1, width // 2), max(1, height // 2))
+    coarse = np.asarray(cv2.resize(depth, half, interpolation=cv2.INTER_NEAREST), np.float32).reshape(half[::-1])
+    ray_x, ray_y = _rays(half[1], half[0])
+    beam = headlights * headlight_beam(coarse, ray_x, ray_y, 1.5, 0.0)
+    light = beam[..., None] * np.array((0.5, 0.47, 0.4), np.float32) + light_on_surfaces(lamps, coarse, ray_x, ray_y)
+    return np.asarray(cv2.resize(light, (width, height)), np.float32).reshape(height, width, 3)
+
+
+def _exposed(light: NDArray[np.float32], brightness: float, rng: np.random.Generator) -> Image:
+    """Light [H, W, 3] as a camera shows it that wants a mean of `brightness`, 1 for white, and does not quite get it."""
+    small = light[::4, ::4]
+    gain = np.float32(np.clip((brightness / max(float(np.sqrt(np.minimum(small, 1.0)).mean()), 1e-3)) ** 2, 0.4, 8.0))
+    tint = rng.uniform((0.85, 0.88, 0.75), (1.2, 1.08, 1.2)).astype(np.float32)
+    bright = np.minimum(light * (gain * tint), 1.0)
+    dark = np.asarray(cv2.convertScaleAbs(np.sqrt(bright, out=bright), alpha=255.0), np.uint8)
+    if rng.random() < 0.3:  # long exposures blur
+        dark = np.asarray(cv2.GaussianBlur(dark, (0, 0), rng.uniform(0.4, 1.1)), np.uint8)
+    shot = min(float(gain), 3.0) * rng.uniform(0.15, 0.6)
+    return add_sensor_noise(dark, rng, shot=shot, read=rng.uniform(1.0, 4.5))
 
 
 def _overcast(image: Image, amount: float, brightness: float) -> Image:
