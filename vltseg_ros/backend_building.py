@@ -14,7 +14,8 @@ from vltseg_core.runtime import Segmenter
 class BackendBuilding:
     """Builds a segmenter's backend in a thread and knows how far it is.
 
-    on_step, on_end: told of each step, and at the end of the failure or None; both on that thread.
+    on_step, on_end: told of each step, and at the end of the failure or None; both on that thread. failure: why there is no
+    backend. shortfall: what failed where another took its place.
     """
 
     def __init__(self, segmenter: Segmenter, *, on_step: Callable[[str], None], on_end: Callable[[str | None], None]) -> None:
@@ -22,6 +23,7 @@ class BackendBuilding:
         self._started_s = time.monotonic()
         self._step = "starting"
         self.failure: str | None = None
+        self.shortfall = ""
         self._thread = threading.Thread(target=self._run, name="vltseg-backend", daemon=True)
         self._is_running = True
         self._thread.start()
@@ -43,7 +45,7 @@ class BackendBuilding:
 
     def _run(self) -> None:
         try:
-            self._segmenter.build_backend(self._note)
+            self.shortfall = self._segmenter.build_backend(self._note)
         except VltsegError as error:
             self.failure = str(error)
         except Exception as error:  # the thread's edge: said and shown, never lost

@@ -13,7 +13,7 @@ import typer
 from vltseg_ros.image_size_option import parsed_image_size
 
 Size = Annotated[str, typer.Option(help="WIDTHxHEIGHT with which images enter the network (--size 1920x1080).")]
-Batch = Annotated[int, typer.Option(min=1, max=64, help="Images at once: the number of cameras.")]
+Batch = Annotated[int, typer.Option(min=1, max=64, help="Images at once: the number of cameras; an engine for a CPU takes one.")]
 Sampling = Annotated[bool, typer.Option(help="Sample by index, not by GridSample, which some TensorRT versions compute wrong.")]
 
 

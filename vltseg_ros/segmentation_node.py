@@ -187,8 +187,9 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         if failure and segmenter:
             self.get_logger().error(f"the backend could not be built: {failure}")
         elif segmenter:
-            description = segmenter.describe()
-            self.get_logger().info(f"serving by {description.backend} ({description.backend_reason})")
+            description, building = segmenter.describe(), self._building
+            say = self.get_logger().warning if building and building.shortfall else self.get_logger().info
+            say(f"serving by {description.backend} ({description.backend_reason})")
 
     def _stop_serving(self) -> None:
         inputs, self._inputs = self._inputs, None
@@ -238,6 +239,9 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         """Why frames are not answered yet, for the counts."""
         building = self._building
         if building is None or self._settings is None or self._settings.serve_while_building:
+            return None
+        segmenter = self._segmenter
+        if segmenter is not None and segmenter.serves_meanwhile:
             return None
         return "backend is being built" if building.is_running else "no backend" if building.failure else None
 
@@ -320,8 +324,8 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             self._statistics,
             watch=self._input_watch if self._inputs else None,
             building=building.progress if building and building.is_running else "",
-            build_failure=building.failure or "" if building else "",
-            is_fatal=bool(settings and not settings.serve_while_building),
+            build_failure=building.failure or building.shortfall if building else "",
+            is_fatal=bool(settings and building and building.failure and not settings.serve_while_building),
             silent=self._silent,
             trouble=self._serving.warnings if self._serving else (),
             failure=self._failure or "",

@@ -18,6 +18,7 @@ class StandInSegmenter:
 
     classes = CITYSCAPES
     has_backend_to_build = False
+    serves_meanwhile = False
     uploads_beside_the_network = False
 
     def load(self, checkpoint: str, **options: Any) -> Any:

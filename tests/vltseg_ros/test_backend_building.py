@@ -18,12 +18,13 @@ class SlowSegmenter:
     def __init__(self, error: Exception | None = None) -> None:
         self.error, self.go_on, self.told = error, threading.Event(), threading.Event()
 
-    def build_backend(self, progress: Callable[[str], None]) -> None:
+    def build_backend(self, progress: Callable[[str], None]) -> str:
         progress("building the engine")
         self.told.set()
         self.go_on.wait(10)
         if self.error:
             raise self.error
+        return "tensorrt: no memory"
 
 
 @pytest.mark.parametrize(
@@ -42,3 +43,4 @@ def test_building_tells_its_step_and_its_end(error: Exception | None, failure: s
     segmenter.go_on.set()
     assert building.wait(10) and not building.is_running
     assert (steps, ends, building.failure) == (["building the engine"], [failure], failure)
+    assert building.shortfall == ("" if error else "tensorrt: no memory")

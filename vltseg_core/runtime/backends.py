@@ -12,7 +12,7 @@ import torch
 from vltseg_core.errors import ConfigurationError, DeviceError
 from vltseg_core.runtime.child_build import ChildBuild
 from vltseg_core.runtime.compile_backend import build_compiled
-from vltseg_core.runtime.engine_backend import EngineCompiler, EngineRequest, Progress, engine_backend
+from vltseg_core.runtime.engine_backend import EngineCompiler, EngineRequest, Progress, UnusableError, engine_backend
 from vltseg_core.runtime.engine_compilers import engine_compiler
 from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
 from vltseg_core.runtime.run_time_network import NetworkShape
@@ -53,6 +53,8 @@ class BackendBuild:
     Args:
         settings: which. runner: what it takes over from. request: the network and its engine; None where images of any
             size may come, for which nothing can be compiled. source: checkpoint, as the command line takes it.
+
+    eager_serves_meanwhile: whatever else was asked for, since without the build it would serve anyway: with auto on a CPU.
     """
 
     def __init__(self, settings: BackendSettings, runner: NetworkRunner, request: EngineRequest | None, source: str) -> None:
@@ -60,12 +62,9 @@ class BackendBuild:
         self._child = ChildBuild()
         device = next(runner.network.parameters()).device
         self._candidates = _candidates(settings, device)
+        self.eager_serves_meanwhile = settings.backend == "auto" and device.type == "cpu"
         if settings.backend == "eager":
             runner.serve_with(ReadyBackend("eager", settings.eager_reason))
-        elif not self._candidates:
-            runner.serve_with(
-                ReadyBackend("eager", "building for a CPU takes longer than most runs: ask for onnxruntime by name")
-            )
         elif request is None:
             if settings.backend != "auto":
                 raise ConfigurationError(
@@ -73,6 +72,9 @@ class BackendBuild:
                 )
             self._candidates = ()
             runner.serve_with(ReadyBackend("eager", "images of any size may come: give an input size to have it compiled"))
+        elif not self._candidates:
+            reason = "on a CPU auto builds only what serves for long, as the node: ask for onnxruntime or compile by name"
+            runner.serve_with(ReadyBackend("eager", reason))
         else:
             runner.serve_with(ReadyBackend("eager", f"until {' or '.join(self._candidates)} is ready"))
 
@@ -81,12 +83,14 @@ class BackendBuild:
         """Whether there is something to build or load."""
         return bool(self._candidates)
 
-    def run(self, progress: Progress | None = None, *, in_process: bool = True) -> None:
-        """Build or load the first candidate that works and let it take over.
+    def run(self, progress: Progress | None = None, *, in_process: bool = True) -> str:
+        """Build or load the first candidate that works and let it take over; what failed on the way there, or nothing.
 
-        in_process: False builds an engine in a process of its own, so that serving goes on undisturbed meanwhile.
-        Raises DeviceError where a backend that was asked for by name does not work; `auto` goes on to the next and says why.
+        A candidate that this machine does not offer is no failure. in_process: False builds an engine in a process of its
+        own, so that serving goes on meanwhile. Raises DeviceError where a backend that was asked for by name does not
+        work; `auto` goes on to the next and says why.
         """
+        missed: list[str] = []
         failures: list[str] = []
         candidates, self._candidates = self._candidates, ()
         for name in candidates:
@@ -97,14 +101,18 @@ class BackendBuild:
                 if self._settings.backend != "auto":
                     self._runner.serve_with(ReadyBackend("eager", f"{name} failed: {error}"))
                     raise error from raised
-                _log.warning("backend %s does not work: %s", name, error)
-                failures.append(f"{name}: {error}")
+                missed.append(f"{name}: {error}")
+                if not isinstance(error, UnusableError):
+                    _log.warning("backend %s does not work: %s", name, error)
+                    failures.append(missed[-1])
                 continue
-            reason = "; ".join([ready.reason, *failures])
+            reason = "; ".join([ready.reason, *missed])
             self._runner.serve_with(ReadyBackend(ready.name, reason, ready.network, ready.shape))
-            return
-        if candidates:
-            self._runner.serve_with(ReadyBackend("eager", "; ".join(["no other works", *failures])))
+            break
+        else:
+            if candidates:
+                self._runner.serve_with(ReadyBackend("eager", "; ".join(["no other works", *missed])))
+        return "; ".join(failures)
 
     def cancel(self) -> None:
         """End a build in a process of its own, if there is one; `run` then raises or goes on to the next."""

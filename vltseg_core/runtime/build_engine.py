@@ -6,7 +6,11 @@ python -m vltseg_core.runtime.build_engine CHECKPOINT BACKEND DEVICE PRECISION B
 
 from __future__ import annotations
 
+import os
+import signal
+import stat
 import sys
+import threading
 from pathlib import Path
 
 import vltseg_core.runtime.device as devices
@@ -64,7 +68,9 @@ def build_ahead(
         compiler = engine_compiler(chosen)
     network, weights, chosen_precision = run_time_network(checkpoint, device=device, precision=precision)
     request = EngineRequest(network, weights, network.network.config.to_dict(), chosen_precision, shape, cache)
-    request = request.suited_to(compiler)
+    if request.suited_to(compiler) is not request:
+        progress(f"built for one image: with {compiler.title} several go one after the other")
+        request = request.suited_to(compiler)
     if unusable := compiler.unusable(request.device, request.precision):
         raise DeviceError(f"no engine can be built here: {unusable}")
     if not force:
@@ -74,11 +80,15 @@ def build_ahead(
             return cache.find(request.identity(compiler))[0]
         except NoEngineError as missing:
             progress(str(missing))
-    return build_engine(request, compiler, progress)
+    return build_engine(request, compiler, progress, force=force)
 
 
 def main(arguments: list[str]) -> int:
-    """As the module says; steps on stdout, what went wrong on stderr."""
+    """As the module says; steps on stdout, what went wrong on stderr. Whoever serves has the cores first."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what is half written is removed
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.nice(10)
     checkpoint, backend, device, precision, batch, height, width, cache = arguments
     try:
         build_ahead(
@@ -94,6 +104,13 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _end_with_parent() -> None:
+    """Whoever started this holds the other end of its input until it is gone itself."""
+    while os.read(0, 4096):  # no buffered reader: Python cannot end while a thread waits in one
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

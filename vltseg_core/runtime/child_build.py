@@ -29,7 +29,9 @@ class ChildBuild:
             with self._lock:
                 if self._is_cancelled:
                     raise DeviceError("the build was cancelled")
-                self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, errors="replace")
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True, errors="replace"
+                )  # its input ends with this process, and it with its input
             assert self._process.stdout is not None
             for line in self._process.stdout:
                 progress(line.strip())

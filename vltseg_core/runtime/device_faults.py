@@ -11,7 +11,9 @@ import torch
 
 from vltseg_core.errors import DeviceError, DeviceLostError, DeviceMemoryError
 
-_OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|_ALLOC_FAILED", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|can't allocate memory|not enough memory|failed to allocate memory|bad_alloc|_ALLOC_FAILED", re.IGNORECASE
+)
 _LOST = re.compile(r"CUDA error|CUDA driver error|cuDNN error|CUDNN_STATUS|CUBLAS_STATUS|CUSOLVER_STATUS|NVML|ECC error")
 
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 import vltseg_core
-from vltseg_core.errors import DeviceError
+from vltseg_core.errors import DeviceError, DeviceMemoryError
 from vltseg_core.runtime.agreement import CompiledNetwork, require_agreement
+from vltseg_core.runtime.device_faults import device_fault
 from vltseg_core.runtime.engine_cache import EngineCache, EngineIdentity, NoEngineError
 from vltseg_core.runtime.network_runner import ReadyBackend
 from vltseg_core.runtime.run_time_network import GRAPH_REVISION, NetworkShape, RunTimeNetwork, example_images, exported
@@ -23,6 +24,10 @@ from vltseg_core.runtime.weights_file import WeightsFile
 
 Progress = Callable[[str], None]
 """Told of each step in a few words."""
+
+
+class UnusableError(DeviceError):
+    """A compiler that this machine does not offer: nothing failed."""
 
 
 class EngineCompiler(Protocol):
@@ -87,21 +92,26 @@ class EngineRequest:
 
 
 def load_engine(request: EngineRequest, compiler: EngineCompiler) -> ReadyBackend:
-    """The kept engine; raises NoEngineError where there is none that may be loaded, DeviceError where it does not load."""
+    """The kept engine; raises NoEngineError where there is none that may be loaded or that does, DeviceMemoryError."""
     path, record = request.cache.find(request.identity(compiler))
     example = example_images(request.shape, request.network)
     try:
         network = compiler.load(path, example)
     except Exception as error:
-        raise DeviceError(f"the engine '{path}' does not load ({error}): delete its folder, or build it again") from error
+        if isinstance(fault := device_fault(error, request.device, f"the engine '{path}'"), DeviceMemoryError):
+            raise fault from error
+        raise NoEngineError(f"the engine '{path}' does not load ({error})") from error
     reason = f"engine for {request.shape} of {record.get('built', 'unknown date')}, {record.get('agreement', 'unchecked')}"
     if left_out := record.get("left to PyTorch"):
         reason += f", left to PyTorch: {left_out}"
     return ReadyBackend(compiler.name, reason, network, request.shape)
 
 
-def build_engine(request: EngineRequest, compiler: EngineCompiler, progress: Progress) -> Path:
-    """Build, save, load, check and keep an engine; DeviceError where it fails, or says another thing than the network."""
+def build_engine(request: EngineRequest, compiler: EngineCompiler, progress: Progress, *, force: bool = False) -> Path:
+    """Build, save, load, check and keep an engine; DeviceError where it fails, or says another thing than the network.
+
+    One that somebody else built meanwhile is taken as it is, unless `force`.
+    """
     example = example_images(request.shape, request.network)
     identity = request.identity(compiler)
 
@@ -113,20 +123,30 @@ def build_engine(request: EngineRequest, compiler: EngineCompiler, progress: Pro
 
     notes = {"built": datetime.datetime.now().astimezone().isoformat(timespec="seconds")}
     try:
-        request.cache.make()  # first, for a build takes minutes
-        progress("exporting the network")
-        program = exported(request.network, request.shape, gather_sampling=compiler.gather_sampling)
-        progress(f"building the {compiler.title} engine")
-        module = compiler.compile(program, example, compiler.settings(request.precision))
-        if left_out := compiler.left_out(module):
-            notes["left to PyTorch"] = ", ".join(left_out)
-            progress(f"PyTorch runs what {compiler.title} did not take: {notes['left to PyTorch']}")
-        progress("saving the engine")
-        return request.cache.keep(identity, notes, write)
+        with request.cache.building():
+            if not force and _loads(request, compiler):
+                return request.cache.find(identity)[0]
+            progress("exporting the network")
+            program = exported(request.network, request.shape, gather_sampling=compiler.gather_sampling)
+            progress(f"building the {compiler.title} engine")
+            module = compiler.compile(program, example, compiler.settings(request.precision))
+            if left_out := compiler.left_out(module):
+                notes["left to PyTorch"] = ", ".join(left_out)
+                progress(f"PyTorch runs what {compiler.title} did not take: {notes['left to PyTorch']}")
+            progress("saving the engine")
+            return request.cache.keep(identity, notes, write)
     except DeviceError:
         raise
     except Exception as error:  # builders raise whatever they like; said with its cause
         raise DeviceError(f"the {compiler.title} engine could not be built ({type(error).__name__}: {error})") from error
+
+
+def _loads(request: EngineRequest, compiler: EngineCompiler) -> bool:
+    try:
+        load_engine(request, compiler)
+    except NoEngineError:
+        return False
+    return True
 
 
 def engine_backend(
@@ -139,10 +159,10 @@ def engine_backend(
 ) -> ReadyBackend:
     """The kept engine, else one that is built now, which `build` may do in a process of its own.
 
-    Raises DeviceError where the compiler cannot be used, or nothing may be loaded and nothing built.
+    Raises UnusableError where the compiler cannot be used, DeviceError where nothing may be loaded and nothing built.
     """
     if unusable := compiler.unusable(request.device, request.precision):
-        raise DeviceError(f"backend {compiler.name} cannot be used: {unusable}")
+        raise UnusableError(f"backend {compiler.name} cannot be used: {unusable}")
     try:
         return load_engine(request, compiler)
     except NoEngineError as missing:

@@ -7,13 +7,16 @@ can write to, is read; what does not fit its record to the last byte is not load
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import stat
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from vltseg_core.checkpoints.cache import cache_folder, make_folder
 from vltseg_core.errors import DeviceError
 
 ENGINE_FILE, RECORD_FILE = "engine.ep", "engine.json"
+_PARTIAL = ".partial-"
 
 
 class NoEngineError(DeviceError):
@@ -86,35 +90,51 @@ class EngineCache:
             raise NoEngineError(f"the engine in '{entry}' is damaged: the file is not the one that was written")
         return engine, record
 
-    def make(self) -> None:
-        """Make the folder, if it is missing; DeviceError where nothing that is kept there may be read."""
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Nobody else builds meanwhile: who comes later waits, and then finds the engine. What builds that were killed left goes.
+
+        Makes the folder; raises DeviceError where nothing that is kept there may be read.
+        """
         make_folder(self.folder, mode=0o700)
         require_private(self.folder)
+        with (self.folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # ends with its process
+            self._remove_partial()
+            yield
 
     def keep(self, identity: EngineIdentity, notes: dict[str, Any], write: Callable[[Path], None]) -> Path:
-        """Write an engine beside its place, then put it there, so that no half of one is ever found; its file."""
-        self.make()
+        """Write an engine beside its place, then put it there, so that no half of one is ever found; its file.
+
+        For whoever is `building`.
+        """
         entry = self.folder / identity.folder_name
-        partial = self.folder / f".{entry.name}.{os.getpid()}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(mode=0o700)
+        partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=self.folder))  # of mode 0700
         try:
             write(partial / ENGINE_FILE)
             (partial / ENGINE_FILE).chmod(0o600)
             record = {"identity": identity.to_dict(), "sha256": file_digest(partial / ENGINE_FILE), **notes}
             (partial / RECORD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
             (partial / RECORD_FILE).chmod(0o600)
-            if entry.exists():
-                shutil.rmtree(entry)
+            if entry.exists() or entry.is_symlink():
+                os.replace(entry, partial.with_name(f"{partial.name}.old"))
             os.replace(partial, entry)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            self._remove_partial()
         return entry / ENGINE_FILE
+
+    def _remove_partial(self) -> None:
+        """Whatever is being made, or was replaced; only for whoever holds the lock."""
+        for left in self.folder.glob(f"{_PARTIAL}*"):
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
     def _nearest(self, identity: EngineIdentity) -> str:
         """What differs in the most similar engine, as a clause."""
         wanted, differing = identity.to_dict(), []
-        for record in sorted(self.folder.glob(f"*/{RECORD_FILE}")):
+        for record in sorted(self.folder.glob(f"[!.]*/{RECORD_FILE}")):
             try:
                 kept = json.loads(record.read_text(encoding="utf-8"))["identity"]
             except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from vltseg_core.runtime.agreement import CompiledNetwork
-from vltseg_core.runtime.run_time_network import OUTPUT_NAMES
+from vltseg_core.runtime.run_time_network import EXPORTING, OUTPUT_NAMES
 
 INPUT_NAME = "images"
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -28,14 +28,26 @@ class OnnxRuntime:
     def unusable(self, device: torch.device, precision: str) -> str | None:
         """As the protocol says."""
         if device.type != "cpu":
-            return f"it runs on the CPU here, and the network is on {device}: use backend tensorrt or compile"
+            return f"it runs on the CPU here, and the network is on {device}: use device cpu, or backend tensorrt or compile"
         if precision != "fp32":
             return f"on a CPU it computes in fp32, and {precision} was asked for: use precision fp32, or backend compile"
-        return missing_package()
+        if missing := missing_package():
+            return missing
+        try:
+            importlib.import_module("onnxruntime")
+        except Exception as error:  # whatever a library for another machine raises
+            return f"onnxruntime cannot be imported ({error}): install it anew"
+        return None
 
     def versions(self, device: torch.device) -> dict[str, str]:
         """As the protocol says."""
-        return {package: importlib.metadata.version(package) for package in _PACKAGES}
+        versions = {"onnxruntime": str(importlib.import_module("onnxruntime").__version__)}  # of whatever distribution it is
+        for package in ("onnx", "onnxscript", "onnx-ir"):
+            try:
+                versions[package] = importlib.metadata.version(package)  # importing them takes seconds
+            except importlib.metadata.PackageNotFoundError:
+                versions[package] = "unknown"
+        return versions
 
     def settings(self, precision: str) -> dict[str, Any]:
         """None: the graph is optimised for the machine whenever it is loaded."""
@@ -63,7 +75,11 @@ class OnnxRuntime:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
         def run(images: Tensor) -> tuple[Tensor, ...]:
-            return tuple(torch.from_numpy(output) for output in session.run(None, {INPUT_NAME: images.contiguous().numpy()}))
+            try:
+                outputs = session.run(None, {INPUT_NAME: images.contiguous().numpy()})
+            except Exception as error:  # its own types are no RuntimeErrors, which is what a device's faults are told from
+                raise RuntimeError(f"ONNX Runtime: {error}") from error
+            return tuple(map(torch.from_numpy, outputs))
 
         run(example)  # makes its place in memory
         return run
@@ -78,9 +94,9 @@ def missing_package() -> str | None:
 def onnx_model(program: ExportedProgram) -> Any:
     """An exported run-time network as torch.onnx's ONNXProgram: `INPUT_NAME` in, `OUTPUT_NAMES` out."""
     outputs = OUTPUT_NAMES[: len(program.graph_signature.user_outputs)]
-    program = program.run_decompositions({torch.ops.aten.where.self: _boolean_where})
-    with warnings.catch_warnings():
+    with EXPORTING, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its own deprecations
+        program = program.run_decompositions({torch.ops.aten.where.self: _boolean_where})
         made = torch.onnx.export(program, dynamo=True, input_names=[INPUT_NAME], output_names=list(outputs), verbose=False)
     assert made is not None  # without a file name it gives the model
     return made

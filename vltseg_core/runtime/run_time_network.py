@@ -7,6 +7,7 @@ B batch, Q queries, K classes, H and W pixels.
 from __future__ import annotations
 
 import copy
+import threading
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,8 @@ from vltseg_core.runtime.constant_folding import fold_constants
 from vltseg_core.runtime.gather_sampling import GATHER_SAMPLING
 
 OUTPUT_NAMES = ("mask_logits", "class_logits")
+EXPORTING = threading.RLock()
+"""Held by whoever traces a network: torch.export knows of one in a process."""
 GRAPH_REVISION = 2
 """Raised when the same weights compute something else than before, so that engines which were kept are built again."""
 
@@ -77,12 +80,13 @@ def exported(network: RunTimeNetwork, shape: NetworkShape, *, gather_sampling: b
     """
     images = example_images(shape, network)
     fixed = _without_gradients(network)
-    program = torch.export.export(fixed, (images,))
-    program = program.run_decompositions(GATHER_SAMPLING if gather_sampling else {})
-    graph_module = program.module()
-    for node in graph_module.graph.find_nodes(op="call_function", target=torch.ops.aten.view.default):
-        node.target = torch.ops.aten.reshape.default  # traced again, attention's output may lie in memory otherwise
-    return torch.export.export(fold_constants(graph_module), (images,))
+    with EXPORTING:
+        program = torch.export.export(fixed, (images,))
+        program = program.run_decompositions(GATHER_SAMPLING if gather_sampling else {})
+        graph_module = program.module()
+        for node in graph_module.graph.find_nodes(op="call_function", target=torch.ops.aten.view.default):
+            node.target = torch.ops.aten.reshape.default  # traced again, attention's output may lie in memory otherwise
+        return torch.export.export(fold_constants(graph_module), (images,))
 
 
 def _without_gradients(network: RunTimeNetwork) -> RunTimeNetwork:

@@ -144,14 +144,21 @@ class Segmenter:
         """Whether `build_backend` has something to do."""
         return self._backend_build is not None and self._backend_build.is_wanted
 
-    def build_backend(self, progress: Progress | None = None) -> None:
+    @property
+    def serves_meanwhile(self) -> bool:
+        """Whether the eager network is to serve while a backend is built, whatever else was asked for: with auto on a CPU."""
+        build = self._backend_build
+        return build is not None and build.eager_serves_meanwhile
+
+    def build_backend(self, progress: Progress | None = None) -> str:
         """Build or load the backend that was put off by `build_later`; it takes over from the eager network when it works.
+
+        Gives what failed where "auto" went on to the next, else nothing.
 
         May run in another thread while `segment` serves. progress: told of each step. Raises DeviceError where a backend
         that was asked for by name does not work; the eager network goes on serving then.
         """
-        if self._backend_build is not None:
-            self._backend_build.run(progress, in_process=False)
+        return self._backend_build.run(progress, in_process=False) if self._backend_build is not None else ""
 
     @property
     def uploads_beside_the_network(self) -> bool:

@@ -7,6 +7,7 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ import torch
 from tests.vltseg_core.runtime.networks import run_time_network, save_weights, small_config
 from tests.vltseg_core.runtime.stand_in_compiler import StandInCompiler
 from vltseg_core.errors import ConfigurationError, DeviceError
-from vltseg_core.runtime import BackendSettings, Segmenter, backends
+from vltseg_core.runtime import BackendSettings, Segmenter, backends, engine_backend
 from vltseg_core.runtime.agreement import agreement, require_agreement
 from vltseg_core.runtime.build_engine import build_ahead
 from vltseg_core.runtime.child_build import ChildBuild
@@ -37,6 +38,23 @@ IMAGES = [np.random.default_rng(i).integers(0, 256, (80, 120, 3), np.uint8) for 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_weights(small_config(), tmp_path_factory.mktemp("weights") / "small.safetensors")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def exported_once() -> Iterator[None]:
+    """Every engine here is of the same weights, and exporting them takes most of a build."""
+    programs: dict[Any, Any] = {}
+
+    def exported(network: Any, shape: NetworkShape, *, gather_sampling: bool) -> Any:
+        key = (shape, gather_sampling)
+        if key not in programs:
+            programs[key] = real(network, shape, gather_sampling=gather_sampling)
+        return programs[key]
+
+    real = engine_backend.exported
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_backend, "exported", exported)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +225,30 @@ def test_a_damaged_engine_is_built_again_where_building_is_allowed(weights: Path
     assert len(compiler.compiled) == 1
 
 
+def test_an_engine_that_does_not_load_is_built_again_or_refused(weights: Path, engines: Path) -> None:
+    class Broken(StandInCompiler):
+        def load(self, path: Path, example: torch.Tensor) -> Any:
+            if not self.compiled:
+                raise OSError("another library's file")
+            return super().load(path, example)
+
+    with pytest.raises(DeviceError, match=r"does not load \(another library's file\), and allow_build is off"):
+        load(weights, settings(engines, Broken(), allow_build=False))
+    assert load(weights, settings(engines, Broken())).describe().backend == "tensorrt"
+
+
+def test_what_failed_is_told_and_what_is_not_offered_is_not(
+    weights: Path, engines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "_candidates", lambda settings, device: ("tensorrt",))
+    cut_short(entry(engines))
+    wanted = settings(engines, StandInCompiler(), backend="auto", build_later=True, allow_build=False)
+    assert "damaged" in load(weights, wanted).build_backend()
+    absent = settings(engines, StandInCompiler(why_unusable="there is no GPU"), backend="auto", build_later=True)
+    segmenter = load(weights, absent)
+    assert segmenter.build_backend() == "" and "there is no GPU" in segmenter.describe().backend_reason
+
+
 def test_another_driver_makes_another_engine_and_is_named(weights: Path, engines: Path) -> None:
     with pytest.raises(DeviceError, match=r"the nearest was built for another: driver\)"):
         load(weights, settings(engines, StandInCompiler(driver="560.1"), allow_build=False))
@@ -223,7 +265,7 @@ def test_a_folder_that_others_can_write_to_is_not_read(weights: Path, engines: P
 def test_an_engine_that_says_another_thing_is_refused_and_not_kept(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match=r"refused: .* % equal labels.* against the eager one"):
         load(weights, settings(tmp_path / "new", StandInCompiler(is_wrong=True)))
-    assert list((tmp_path / "new").iterdir()) == []
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [".lock"]
 
 
 def test_numbers_that_are_none_agree_with_nothing() -> None:
@@ -261,9 +303,14 @@ def test_a_backend_asked_for_by_name_fails_with_its_reason(weights: Path) -> Non
 
 def test_auto_on_a_cpu_is_eager_unless_it_serves_for_long(weights: Path) -> None:
     said = load(weights, "auto").describe()
-    assert said.backend == "eager" and "for a CPU" in said.backend_reason
+    assert said.backend == "eager" and "ask for onnxruntime or compile by name" in said.backend_reason
+    assert "give an input size" in load(weights, "auto", input_size=None).describe().backend_reason
     segmenter = load(weights, BackendSettings(build_later=True))
-    assert segmenter.has_backend_to_build and segmenter.describe().backend_reason == "until onnxruntime is ready"
+    assert (
+        segmenter.has_backend_to_build
+        and segmenter.serves_meanwhile
+        and segmenter.describe().backend_reason == "until onnxruntime is ready"
+    )
 
 
 def test_building_may_be_put_off_and_the_eager_network_serves_meanwhile(weights: Path, engines: Path) -> None:

@@ -24,6 +24,7 @@ IMAGE = np.zeros((32, 32, 3), np.uint8)
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
         torch.AcceleratorError("CUDA error: out of memory"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("ONNX Runtime: std::bad_alloc"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried 99 bytes"),
         MemoryError(),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def kept(folder: Path) -> Path:
-    return EngineCache(folder).keep(IDENTITY, {}, lambda path: path.write_bytes(b"engine") and None)
+    with EngineCache(folder).building():
+        return EngineCache(folder).keep(IDENTITY, {}, lambda path: path.write_bytes(b"engine") and None)
 
 
 def test_an_engine_that_was_kept_is_found_and_its_owner_s_alone(folder: Path) -> None:
@@ -121,3 +123,41 @@ def test_a_record_that_cannot_be_read_is_refused(folder: Path, record: str) -> N
     (kept(folder).parent / "engine.json").write_text(record)
     with pytest.raises(NoEngineError, match="damaged"):
         EngineCache(folder).find(IDENTITY)
+
+
+def test_what_a_killed_build_left_goes_and_is_never_the_nearest(folder: Path) -> None:
+    engine = kept(folder)
+    left = folder / ".partial-dead"
+    left.mkdir()
+    (left / "engine.json").write_text((engine.parent / "engine.json").read_text())
+    engine.unlink()
+    (engine.parent / "engine.json").unlink()
+    engine.parent.rmdir()
+    with pytest.raises(NoEngineError) as raised:
+        EngineCache(folder).find(replace(IDENTITY, batch=2))
+    assert "nearest" not in str(raised.value)
+    with EngineCache(folder).building():
+        assert not left.exists()
+
+
+def test_a_second_builder_waits_for_the_first(folder: Path) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with EngineCache(folder).building():
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with EngineCache(folder).building():
+        thread.start()
+        thread.join(0.3)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+
+
+def test_an_engine_takes_the_place_of_whatever_is_there(folder: Path) -> None:
+    (folder / IDENTITY.folder_name).write_text("no folder")
+    assert kept(folder).read_bytes() == b"engine"
+    assert kept(folder).read_bytes() == b"engine"
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", IDENTITY.folder_name]

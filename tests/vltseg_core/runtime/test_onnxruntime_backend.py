@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import signal
 import stat
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +19,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.vltseg_core.runtime.networks import save_weights, small_config
-from vltseg_core.errors import DeviceError
+from tests.vltseg_core.runtime.networks import run_time_network, save_weights, small_config
+from vltseg_core.errors import DeviceError, DeviceMemoryError
 from vltseg_core.runtime import BackendSettings, Segmenter
 from vltseg_core.runtime.build_engine import build_ahead
 from vltseg_core.runtime.engine_cache import EngineCache
 from vltseg_core.runtime.onnxruntime_backend import OnnxRuntime
-from vltseg_core.runtime.run_time_network import NetworkShape
+from vltseg_core.runtime.run_time_network import NetworkShape, exported
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f"{package} is not installed")
@@ -81,7 +87,7 @@ def test_the_folders_of_engines_are_made_for_their_owner_alone(engines: Path) ->
 
 def test_it_says_why_it_cannot_be_used(weights: Path, engines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = OnnxRuntime()
-    assert "use backend tensorrt or compile" in (compiler.unusable(torch.device("cuda"), "fp32") or "")
+    assert "use device cpu, or backend tensorrt" in (compiler.unusable(torch.device("cuda"), "fp32") or "")
     with pytest.raises(DeviceError, match="it computes in fp32, and bf16 was asked for"):
         build_ahead(
             weights,
@@ -98,6 +104,65 @@ def test_it_says_why_it_cannot_be_used(weights: Path, engines: Path, monkeypatch
     segmenter = load(weights, engines, "auto", build_later=True)
     segmenter.build_backend()
     assert segmenter.describe().backend == "eager" and "onnxscript not installed" in segmenter.describe().backend_reason
+
+
+def test_its_own_exceptions_are_told_as_what_they_are(weights: Path, engines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+    from onnxruntime.capi.onnxruntime_pybind11_state import Fail
+
+    segmenter = load(weights, engines, allow_build=False)
+
+    def fail(*arguments: Any) -> Any:
+        raise Fail("Failed to allocate memory for requested buffer of size 99")
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", fail)
+    with pytest.raises(DeviceMemoryError, match="out of memory on cpu"):
+        segmenter.segment(IMAGES[:1])
+
+
+def test_an_onnxruntime_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> Any:
+        raise ImportError("GLIBCXX_3.4.99 not found")
+
+    monkeypatch.setattr(importlib, "import_module", broken)
+    assert "onnxruntime cannot be imported (GLIBCXX_3.4.99" in (OnnxRuntime().unusable(torch.device("cpu"), "fp32") or "")
+
+
+def test_threads_export_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside: list[str] = []
+
+    def export(*arguments: Any) -> Any:
+        assert not inside
+        inside.append("here")
+        time.sleep(0.2)
+        inside.clear()
+        raise KeyError("far enough")
+
+    def exporting() -> None:
+        with contextlib.suppress(KeyError):
+            exported(network, NetworkShape(1, *SIZE))
+        num_ended.append(1)
+
+    monkeypatch.setattr(torch.export, "export", export)
+    network, num_ended = run_time_network(small_config()), []
+    threads = [threading.Thread(target=exporting) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(num_ended) == 3
+
+
+def test_a_build_ends_with_whoever_wanted_it_and_leaves_nothing(weights: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vltseg_core.runtime.build_engine", str(weights), "onnxruntime", "cpu", "fp32"]
+    command += ["1", "64", "96", str(tmp_path / "engines")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None and child.stdin is not None
+        while "exporting" not in child.stdout.readline():
+            assert child.poll() is None
+        child.stdin.close()
+        assert child.wait(60) == 128 + signal.SIGTERM
+    assert [path.name for path in (tmp_path / "engines").iterdir()] == [".lock"]
 
 
 def test_a_session_has_as_many_threads_as_pytorch(weights: Path, engines: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ class BrightnessSegmenter(StandInSegmenter):
         self.failures = 0
         self.busy = threading.Event()
         self.engine_is_built = threading.Event()
+        self.build_shortfall = ""
         self.uploads_beside_the_network = False
         self.num_uploads = 0
         self.may_answer = threading.Event()
@@ -63,9 +64,10 @@ class BrightnessSegmenter(StandInSegmenter):
         self.batch_sizes.append(len(images))
         return [Segmentation(image[..., 0] % 19, image[..., 1].copy()) for image in images]
 
-    def build_backend(self, progress: Callable[[str], None]) -> None:
+    def build_backend(self, progress: Callable[[str], None]) -> str:
         progress("building the engine")
         assert self.engine_is_built.wait(30)
+        return self.build_shortfall
 
     def close(self) -> None:
         self.is_open = False

@@ -47,6 +47,20 @@ def test_diagnostics_say_what_runs_and_how_fast(start: Any, peer: Any, diagnosti
     assert float(shown["frame rate out (Hz)"]) > 0
 
 
+def test_what_auto_could_not_have_is_a_warning_and_frames_are_answered_meanwhile(
+    start: Any, peer: Any, diagnostics: Any, segmenter: BrightnessSegmenter
+) -> None:
+    segmenter.has_backend_to_build = segmenter.serves_meanwhile = True
+    segmenter.build_shortfall = "onnxruntime: the engine is damaged"
+    start("-p", "diagnostics_period_s:=0.2")
+    talk = Conversation(peer, "/image", "/semantic/labels")
+    assert talk.ask(image_message()) is not None
+    segmenter.engine_is_built.set()
+    status = diagnostics(lambda s: "could not be built: onnxruntime: the engine is damaged" in s.message)
+    assert status.level == DiagnosticStatus.WARN
+    assert talk.ask(image_message()) is not None
+
+
 @pytest.mark.parametrize("serves", [True, False])
 def test_a_backend_is_built_beside_the_callbacks(
     start: Any, peer: Any, diagnostics: Any, segmenter: BrightnessSegmenter, serves: bool
