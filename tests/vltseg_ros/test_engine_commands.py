@@ -27,6 +27,6 @@ def test_nothing_to_write_is_a_wrong_command() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, so an engine could be built")
-def test_without_a_gpu_no_engine_is_built() -> None:
-    ended = CliRunner().invoke(app, ["build-engine", "tiny", "--size", "96x64"])
+def test_without_a_gpu_no_tensorrt_engine_is_built() -> None:
+    ended = CliRunner().invoke(app, ["build-engine", "tiny", "--size", "96x64", "--backend", "tensorrt"])
     assert isinstance(ended.exception, DeviceError) and "TensorRT needs an NVIDIA GPU" in str(ended.exception)

@@ -40,15 +40,21 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engines(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the engine for `SIZE`, built as `vltseg build-engine` does for three cameras on a CPU."""
-    folder = tmp_path_factory.mktemp("cache") / "missing" / "engines"
+def built(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Segmenter, list[str]]:
+    """A folder with the engine for three cameras, who had it built in a process of its own, and the steps that were told."""
+    folder, steps = tmp_path_factory.mktemp("cache") / "missing" / "engines", []
+    segmenter = load(weights, folder, build_later=True)
     mask = os.umask(0o002)  # as on many desktops: folders that are made without care can then be written to by the group
     try:
-        build_ahead(weights, NetworkShape(3, *SIZE), device="cpu", cache=EngineCache(folder), progress=lambda step: None)
+        assert segmenter.build_backend(steps.append) == ""
     finally:
         os.umask(mask)
-    return folder
+    return folder, segmenter, steps
+
+
+@pytest.fixture(scope="module")
+def engines(built: tuple[Path, Segmenter, list[str]]) -> Path:
+    return built[0]
 
 
 def load(weights: Path, engines: Path, backend: str = "onnxruntime", **settings: Any) -> Segmenter:
@@ -72,10 +78,8 @@ def test_what_serves_for_long_gets_it_by_itself(weights: Path, engines: Path) ->
     assert segmenter.describe().backend == "onnxruntime"
 
 
-def test_an_engine_is_built_in_a_process_of_its_own(weights: Path, tmp_path: Path) -> None:
-    steps: list[str] = []
-    segmenter = load(weights, tmp_path / "own", build_later=True)
-    segmenter.build_backend(steps.append)
+def test_an_engine_is_built_in_a_process_of_its_own(built: tuple[Path, Segmenter, list[str]]) -> None:
+    _, segmenter, steps = built
     assert segmenter.describe().backend == "onnxruntime"
     assert any("building the ONNX Runtime engine" in step for step in steps)
 
