@@ -102,7 +102,7 @@ class BackendBuild:
                     self._runner.serve_with(ReadyBackend("eager", f"{name} failed: {error}"))
                     raise error from raised
                 missed.append(f"{name}: {error}")
-                if not isinstance(error, UnusableError):
+                if not isinstance(error, UnusableError) and not self._child.is_cancelled:
                     _log.warning("backend %s does not work: %s", name, error)
                     failures.append(missed[-1])
                 continue

@@ -20,6 +20,11 @@ class ChildBuild:
         self._process: subprocess.Popen[str] | None = None
         self._is_cancelled = False
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether nobody wants it any more."""
+        return self._is_cancelled
+
     def run(self, request: EngineRequest, backend: str, source: str, progress: Progress) -> None:
         """Build a backend's engine of a checkpoint, named as on the command line; DeviceError with the last words if it fails."""
         batch, height, width = request.shape

@@ -247,6 +247,10 @@ def test_what_failed_is_told_and_what_is_not_offered_is_not(
     absent = settings(engines, StandInCompiler(why_unusable="there is no GPU"), backend="auto", build_later=True)
     segmenter = load(weights, absent)
     assert segmenter.build_backend() == "" and "there is no GPU" in segmenter.describe().backend_reason
+    segmenter = load(weights, settings(engines, StandInCompiler(), backend="auto", build_later=True))
+    build = segmenter._backend_build
+    segmenter.close()
+    assert build is not None and build.run(in_process=False) == ""  # cancelled: nobody wants to know
 
 
 def test_another_driver_makes_another_engine_and_is_named(weights: Path, engines: Path) -> None:
