@@ -6,7 +6,7 @@
 
 In every round each backend segments the same image once, by `Segmenter.segment` (uint8 in, labels and confidence out), so that a
 machine that is now slow, now fast, is so for all of them. The ratio is the median over rounds, with its quartiles. In a thread of
-its own, as the node's network runs. build_s: what a first start costs, the engine's file included.
+its own, as the node's network runs. build s: what a first start costs, the engine's file included.
 """
 
 from __future__ import annotations

@@ -14,11 +14,13 @@ from vltseg_core.runtime import Segmenter
 class BackendBuilding:
     """Builds a segmenter's backend in a thread and knows how far it is.
 
-    on_step, on_end: told of each step, and at the end of the failure or None; both on that thread. failure: why there is no
-    backend. shortfall: what failed where another took its place.
+    on_step, on_end: told of each step, and at the end of failure and shortfall; both on that thread. failure: why there is
+    no backend, or None. shortfall: what failed where another took its place, or nothing.
     """
 
-    def __init__(self, segmenter: Segmenter, *, on_step: Callable[[str], None], on_end: Callable[[str | None], None]) -> None:
+    def __init__(
+        self, segmenter: Segmenter, *, on_step: Callable[[str], None], on_end: Callable[[str | None, str], None]
+    ) -> None:
         self._segmenter, self._on_step, self._on_end = segmenter, on_step, on_end
         self._started_s = time.monotonic()
         self._step = "starting"
@@ -51,7 +53,7 @@ class BackendBuilding:
         except Exception as error:  # the thread's edge: said and shown, never lost
             self.failure = f"{type(error).__name__}: {error}"
         self._is_running = False
-        self._on_end(self.failure)
+        self._on_end(self.failure, self.shortfall)
 
     def _note(self, step: str) -> None:
         self._step = step

@@ -126,8 +126,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         if self._segmenter is None:
             self._build_backend(segmenter)
         self._segmenter = segmenter
-        self._statistics = FrameStatistics()
-        statistics = self._statistics
+        statistics = self._statistics = FrameStatistics()
         self._input_watch = InputWatch(settings.camera_names)
         self._serving = FrameServing(
             segmenter,
@@ -182,13 +181,13 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
     def _say_building(self, step: str) -> None:
         self.get_logger().info(f"building the backend: {step}")
 
-    def _say_built(self, failure: str | None) -> None:
+    def _say_built(self, failure: str | None, shortfall: str) -> None:
         segmenter = self._segmenter
         if failure and segmenter:
             self.get_logger().error(f"the backend could not be built: {failure}")
         elif segmenter:
-            description, building = segmenter.describe(), self._building
-            say = self.get_logger().warning if building and building.shortfall else self.get_logger().info
+            description = segmenter.describe()
+            say = self.get_logger().warning if shortfall else self.get_logger().info
             say(f"serving by {description.backend} ({description.backend_reason})")
 
     def _stop_serving(self) -> None:
@@ -237,11 +236,8 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
 
     def _unready(self) -> str | None:
         """Why frames are not answered yet, for the counts."""
-        building = self._building
-        if building is None or self._settings is None or self._settings.serve_while_building:
-            return None
-        segmenter = self._segmenter
-        if segmenter is not None and segmenter.serves_meanwhile:
+        building, settings, segmenter = self._building, self._settings, self._segmenter
+        if building is None or settings is None or settings.serve_while_building or (segmenter and segmenter.serves_meanwhile):
             return None
         return "backend is being built" if building.is_running else "no backend" if building.failure else None
 

@@ -36,11 +36,12 @@ class SlowSegmenter:
     ],
 )
 def test_building_tells_its_step_and_its_end(error: Exception | None, failure: str | None) -> None:
+    shortfall = "" if error else "tensorrt: no memory"
     segmenter, steps, ends = SlowSegmenter(error), [], []
-    building = BackendBuilding(segmenter, on_step=steps.append, on_end=ends.append)  # type: ignore[arg-type]  # stands in
+    building = BackendBuilding(segmenter, on_step=steps.append, on_end=lambda *end: ends.append(end))  # type: ignore[arg-type]  # stands in
     assert segmenter.told.wait(10) and building.is_running
     assert building.progress.startswith("building the engine, 0 s") and not building.wait(0.01)
     segmenter.go_on.set()
     assert building.wait(10) and not building.is_running
-    assert (steps, ends, building.failure) == (["building the engine"], [failure], failure)
-    assert building.shortfall == ("" if error else "tensorrt: no memory")
+    assert (steps, ends, building.failure) == (["building the engine"], [(failure, shortfall)], failure)
+    assert building.shortfall == shortfall

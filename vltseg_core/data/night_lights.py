@@ -75,7 +75,7 @@ def light_on_surfaces(lamps: list[Lamp], depth_m: Light, ray_x: Light, ray_y: Li
 
 
 def glare(lamps: list[Lamp], depth_m: Light, focal_px: float, horizon_px: float) -> Light:
-    """The lamps themselves, [H, W, 3], where nothing nearer hides them; far ones are dimmer than a pixel and not smaller."""
+    """The lamps themselves, [H, W, 3], where nothing nearer hides them; what is smaller than a pixel gets dimmer."""
     height, width = depth_m.shape
     shining = np.zeros((height, width, 3), np.float32)
     for lamp in lamps:

@@ -18,8 +18,8 @@ from vltseg_core.checkpoints import native
 from vltseg_core.errors import DeviceError, VltsegError
 from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.runtime.backends import network_shape
-from vltseg_core.runtime.engine_backend import EngineCompiler, EngineRequest, Progress, build_engine, load_engine
-from vltseg_core.runtime.engine_cache import EngineCache, NoEngineError
+from vltseg_core.runtime.engine_backend import EngineCompiler, EngineRequest, Progress, build_engine
+from vltseg_core.runtime.engine_cache import EngineCache
 from vltseg_core.runtime.engine_compilers import best_engine_backend, engine_compiler
 from vltseg_core.runtime.run_time_network import NetworkShape, RunTimeNetwork
 from vltseg_core.runtime.weights_file import WeightsFile
@@ -73,13 +73,6 @@ def build_ahead(
         request = request.suited_to(compiler)
     if unusable := compiler.unusable(request.device, request.precision):
         raise DeviceError(f"no engine can be built here: {unusable}")
-    if not force:
-        try:
-            load_engine(request, compiler)
-            progress("the engine is there already")
-            return cache.find(request.identity(compiler))[0]
-        except NoEngineError as missing:
-            progress(str(missing))
     return build_engine(request, compiler, progress, force=force)
 
 

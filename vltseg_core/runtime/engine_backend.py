@@ -110,7 +110,7 @@ def load_engine(request: EngineRequest, compiler: EngineCompiler) -> ReadyBacken
 def build_engine(request: EngineRequest, compiler: EngineCompiler, progress: Progress, *, force: bool = False) -> Path:
     """Build, save, load, check and keep an engine; DeviceError where it fails, or says another thing than the network.
 
-    One that somebody else built meanwhile is taken as it is, unless `force`.
+    One that is there, perhaps since somebody else built it meanwhile, is taken as it is, unless `force`.
     """
     example = example_images(request.shape, request.network)
     identity = request.identity(compiler)
@@ -124,8 +124,13 @@ def build_engine(request: EngineRequest, compiler: EngineCompiler, progress: Pro
     notes = {"built": datetime.datetime.now().astimezone().isoformat(timespec="seconds")}
     try:
         with request.cache.building():
-            if not force and _loads(request, compiler):
-                return request.cache.find(identity)[0]
+            if not force:
+                try:
+                    load_engine(request, compiler)
+                    progress("the engine is there already")
+                    return request.cache.find(identity)[0]
+                except NoEngineError as missing:
+                    progress(str(missing))
             progress("exporting the network")
             program = exported(request.network, request.shape, gather_sampling=compiler.gather_sampling)
             progress(f"building the {compiler.title} engine")
@@ -139,14 +144,6 @@ def build_engine(request: EngineRequest, compiler: EngineCompiler, progress: Pro
         raise
     except Exception as error:  # builders raise whatever they like; said with its cause
         raise DeviceError(f"the {compiler.title} engine could not be built ({type(error).__name__}: {error})") from error
-
-
-def _loads(request: EngineRequest, compiler: EngineCompiler) -> bool:
-    try:
-        load_engine(request, compiler)
-    except NoEngineError:
-        return False
-    return True
 
 
 def engine_backend(
@@ -168,7 +165,6 @@ def engine_backend(
     except NoEngineError as missing:
         if not allow_build:
             raise DeviceError(f"{missing}, and allow_build is off: run 'vltseg build-engine' on this machine first") from missing
-        progress(str(missing))
     if build is None:
         build_engine(request, compiler, progress)
     else:

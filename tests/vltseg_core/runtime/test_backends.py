@@ -5,12 +5,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +20,6 @@ from vltseg_core.errors import ConfigurationError, DeviceError
 from vltseg_core.runtime import BackendSettings, Segmenter, backends, engine_backend
 from vltseg_core.runtime.agreement import agreement, require_agreement
 from vltseg_core.runtime.build_engine import build_ahead
-from vltseg_core.runtime.child_build import ChildBuild
 from vltseg_core.runtime.compile_backend import build_compiled
 from vltseg_core.runtime.engine_cache import EngineCache
 from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
@@ -128,25 +124,6 @@ def test_an_engine_is_not_built_for_weights_that_were_replaced_meanwhile(weights
     with pytest.raises(DeviceError, match="not the one that was loaded"):
         segmenter.build_backend()
     assert not compiler.compiled and segmenter.describe().backend == "eager"
-
-
-def test_a_build_that_says_much_comes_to_its_end_and_can_be_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = tmp_path / "python"
-    script.write_text("#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' 'x' >&2\necho >&2\necho last words >&2\nexit 3\n")
-    script.chmod(0o755)
-    monkeypatch.setattr("sys.executable", str(script))
-    request: Any = SimpleNamespace(shape=SHAPE, device="cuda:0", precision="fp16", cache=EngineCache(tmp_path))
-    with pytest.raises(DeviceError, match="could not be built: last words"):
-        ChildBuild().run(request, "tensorrt", "tiny", lambda step: None)
-    script.write_text("#!/bin/sh\nexec sleep 60\n")
-    child = ChildBuild()
-    threading.Timer(0.3, child.cancel).start()
-    start = time.monotonic()
-    with pytest.raises(DeviceError, match="cancelled"):
-        child.run(request, "tensorrt", "tiny", lambda step: None)
-    assert time.monotonic() - start < 20
-    with pytest.raises(DeviceError, match="cancelled"):
-        child.run(request, "tensorrt", "tiny", lambda step: None)
 
 
 def test_auto_goes_on_whatever_a_compiler_raises(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
