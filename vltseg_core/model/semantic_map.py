@@ -61,19 +61,20 @@ def best_classes(scores: Tensor) -> BestClasses:
 def semantic_best(prediction: MaskPrediction, size: tuple[int, int]) -> BestClasses:
     """`best_classes` of `semantic_scores`, without the scores of all classes ever being there together."""
     mask_logits, class_logits = prediction
-    if class_logits is None:
-        if mask_logits.device.type != "cpu":  # many small steps are slower there than few large ones
-            return best_classes(semantic_scores(prediction, size))
-        bands = [_best_of_logits(band) for band in _logit_bands(mask_logits, size)]
-    else:
+    if class_logits is not None:
         bands = [best_classes(band) for _, band in _score_bands(mask_logits, class_logits, size)]
-    return BestClasses(*(torch.cat(parts, dim=1) for parts in zip(*bands, strict=True)))
-
-
-def _best_of_logits(logits: Tensor) -> BestClasses:
-    """`best_classes` of the softmax over the classes of logits [B, K, R, W], which are overwritten."""
-    largest, labels = _largest(logits)
-    scores = logits.sub_(largest[:, None]).exp_().sum(dim=1).reciprocal_()
+        return BestClasses(*(torch.cat(parts, dim=1) for parts in zip(*bands, strict=True)))
+    if mask_logits.device.type != "cpu":  # many small steps are slower there than few large ones
+        return best_classes(semantic_scores(prediction, size))
+    shape = (len(mask_logits), *size)
+    scores, labels = mask_logits.new_empty(shape), mask_logits.new_empty(shape, dtype=torch.int64)
+    equal = None
+    for rows, logits in _logit_bands(mask_logits, size):
+        if equal is None or equal.shape[2] < logits.shape[2]:
+            equal = torch.empty_like(logits)
+        differences = logits.sub_(logits.amax(dim=1)[:, None])
+        labels[:, rows] = _first_of_ones(torch.eq(differences, 0.0, out=equal[:, :, : logits.shape[2]]))
+        scores[:, rows] = differences.exp_().sum(dim=1).reciprocal_()
     return BestClasses(scores, labels, torch.ones_like(scores))
 
 
@@ -81,16 +82,20 @@ def _largest(values: Tensor) -> tuple[Tensor, Tensor]:
     """The largest of values [B, K, R, W] over the classes, and its class, int64, each [B, R, W].
 
     Not finite where one of the values is NaN; the class says nothing then. Where a CPU has class after class in memory, the
-    maximum with its index takes twice the time of the maximum and a comparison with it.
+    maximum with its index takes several times as long as the maximum, a comparison with it and the first that is equal.
     """
-    num_classes = values.shape[1]
-    if values.device.type != "cpu" or not values.is_contiguous() or num_classes > torch.iinfo(torch.uint8).max:
+    if values.device.type != "cpu" or values.stride(-1) != 1 or values.dtype != torch.float32:
         largest, labels = values.max(dim=1)
         return largest, labels
     largest = values.amax(dim=1)
-    ranks = torch.arange(num_classes, 0, -1, dtype=torch.uint8)[:, None, None]
-    first = (values == largest[:, None]).view(torch.uint8).mul_(ranks).amax(dim=1)
-    return largest, (num_classes - first.long()).clamp_(max=num_classes - 1)
+    return largest, _first_of_ones(torch.eq(values, largest[:, None], out=torch.empty_like(values))).long()
+
+
+def _first_of_ones(marks: Tensor) -> Tensor:
+    """The first class, a float32 [B, R, W], at which marks float32 [B, K, R, W], which are overwritten, are 1 and not 0."""
+    num_classes = marks.shape[1]
+    ranks = torch.arange(num_classes, 0, -1, dtype=torch.float32)[:, None, None]
+    return marks.mul_(ranks).amax(dim=1).clamp_(min=1.0).neg_().add_(num_classes)
 
 
 def _score_bands(mask_logits: Tensor, class_logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
@@ -110,18 +115,45 @@ def _score_bands(mask_logits: Tensor, class_logits: Tensor, size: tuple[int, int
         yield rows, torch.stack(summed).permute(0, 3, 1, 2)
 
 
-def _logit_bands(mask_logits: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
-    """Masks [B, K, h, w] resized to `size`, in bands of rows [B, K, R, W] from the top."""
+def _logit_bands(mask_logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
+    """Rows and the masks [B, K, h, w] resized to them [B, K, R, W], from the top. A band may overwrite the one before."""
     masks = mask_logits.contiguous()
     batch_size, num_classes, mask_height, _ = masks.shape
     height, width = size
-    upper, lower, lower_share = _source_places(mask_height, height, masks)
     band_rows = max(1, _BAND_VALUES // (batch_size * num_classes * width))
+    factor = height // mask_height
+    if height == factor * mask_height and factor % 2 == 0:
+        yield from _whole_factor_bands(masks, factor, width, max(1, band_rows // factor))
+        return
+    upper, lower, lower_share = _source_places(mask_height, height, masks)
     for top in range(0, height, band_rows):
         rows = slice(top, min(top + band_rows, height))
         band = torch.lerp(masks[:, :, upper[rows]], masks[:, :, lower[rows]], lower_share[rows, None])
-        lines = F.interpolate(band.flatten(1, 2), size=width, mode="linear", align_corners=False)
-        yield lines.unflatten(1, (num_classes, -1))
+        yield rows, _widened(band, width)
+
+
+def _whole_factor_bands(masks: Tensor, factor: int, width: int, num_gaps: int) -> Iterator[tuple[slice, Tensor]]:
+    """`_logit_bands` of masks [B, K, h, w] with `factor` times the rows, that many in the gap between two rows.
+
+    Half of a gap lies above the first row and below the last one, where those are repeated. Columns are resized first, while
+    there are few rows, and no row is copied to fill the gaps on both its sides.
+    """
+    height = masks.shape[2]
+    padded = torch.cat((masks[:, :, :1], masks, masks[:, :, -1:]), dim=2)
+    shares = ((torch.arange(factor, dtype=masks.dtype) + 0.5) / factor)[:, None]
+    room = masks.new_empty((*masks.shape[:2], num_gaps, factor, width))
+    for first in range(0, height + 1, num_gaps):
+        lines = _widened(padded[:, :, first : first + num_gaps + 1], width)[:, :, :, None]
+        band = torch.lerp(lines[:, :, :-1], lines[:, :, 1:], shares, out=room[:, :, : lines.shape[2] - 1]).flatten(2, 3)
+        top = first * factor - factor // 2
+        rows = slice(max(top, 0), min(top + band.shape[2], height * factor))
+        yield rows, band[:, :, rows.start - top : rows.stop - top]
+
+
+def _widened(masks: Tensor, width: int) -> Tensor:
+    """Masks [B, K, R, w], their columns resized to [B, K, R, W]."""
+    lines = F.interpolate(masks.flatten(1, 2), size=width, mode="linear", align_corners=False)
+    return lines.unflatten(1, masks.shape[1:3])
 
 
 def _source_places(num_source: int, num_target: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -31,7 +31,6 @@ def labelled_best(found: BestClasses, precision: str) -> list[Segmentation]:
     if not bool(best.sum().isfinite()):  # the maximum passes on NaN, and so does the sum, which costs less than a mask
         raise NonFiniteScoresError(f"the network's scores in precision {precision} are no finite numbers: {_ADVICE[precision]}")
     # Scores of learned queries need not sum to one; where they sum to less, little was found there at all.
-    confidence = best / totals.clamp(min=1.0)
-    confidence_levels = (confidence * 255).round().to(torch.uint8)
+    confidence_levels = (best / totals.clamp(min=1.0)).mul_(255).round_().to(torch.uint8)
     downloaded = torch.stack((labels.to(torch.uint8), confidence_levels)).cpu().numpy()  # [2, B, H, W], at once
     return [Segmentation(*pair) for pair in zip(*downloaded, strict=True)]

@@ -59,12 +59,15 @@ def test_bands_give_the_labels_of_the_whole_where_many_classes_compete() -> None
     assert (banded == whole).float().mean() >= 0.999
 
 
+@pytest.mark.parametrize("size", [(61, 47), (96, 128), (48, 47), (72, 96), (24, 32), (10, 12)])
 @pytest.mark.parametrize("with_classes", [True, False])
-def test_labels_without_all_scores_are_the_labels_of_all_scores(with_classes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(semantic_map, "_BAND_VALUES", 2 * 20 * 7 * 47)  # bands of seven rows
+def test_labels_without_all_scores_are_the_labels_of_all_scores(
+    with_classes: bool, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(semantic_map, "_BAND_VALUES", 2 * 20 * 9 * size[1])  # bands of nine rows, or of two gaps of four
     torch.manual_seed(0)
     prediction = MaskPrediction(4 * torch.randn(2, 20, 24, 32), 3 * torch.randn(2, 20, 20) if with_classes else None)
-    found, expected = semantic_best(prediction, (61, 47)), best_classes(semantic_scores(prediction, (61, 47), whole_masks=True))
+    found, expected = semantic_best(prediction, size), best_classes(semantic_scores(prediction, size, whole_masks=True))
     assert torch.allclose(found.scores, expected.scores, atol=1e-5) and torch.allclose(found.totals, expected.totals, atol=1e-4)
     assert (found.labels == expected.labels).float().mean() > 0.999
     assert len(expected.labels.unique()) > 10
