@@ -21,6 +21,10 @@ class _RichBar(RichProgressBar):
     def total_train_batches(self) -> int | float:
         return _num_batches(self.trainer)
 
+    def _get_train_description(self, current_epoch: int) -> str:
+        """Without the number of epochs where there is none: Lightning would have it be -1, and call the last one -2."""
+        return super()._get_train_description(current_epoch).replace("/-2", "")
+
 
 class _PlainBar(TQDMProgressBar):
     @property
