@@ -71,7 +71,7 @@ def semantic_best(prediction: MaskPrediction, size: tuple[int, int]) -> BestClas
     equal = None
     for rows, logits in _logit_bands(mask_logits, size):
         if equal is None or equal.shape[2] < logits.shape[2]:
-            equal = torch.empty_like(logits)
+            equal = torch.empty_like(logits, dtype=torch.float32)
         differences = logits.sub_(logits.amax(dim=1)[:, None])
         labels[:, rows] = _first_of_ones(torch.eq(differences, 0.0, out=equal[:, :, : logits.shape[2]]))
         scores[:, rows] = differences.exp_().sum(dim=1).reciprocal_()
@@ -82,13 +82,21 @@ def _largest(values: Tensor) -> tuple[Tensor, Tensor]:
     """The largest of values [B, K, R, W] over the classes, and its class, int64, each [B, R, W].
 
     Not finite where one of the values is NaN; the class says nothing then. Where a CPU has class after class in memory, the
-    maximum with its index takes several times as long as the maximum, a comparison with it and the first that is equal.
+    maximum with its index takes longer than the maximum, a comparison with it and the first that is equal.
     """
     if values.device.type != "cpu" or values.stride(-1) != 1 or values.dtype != torch.float32:
         largest, labels = values.max(dim=1)
         return largest, labels
     largest = values.amax(dim=1)
-    return largest, _first_of_ones(torch.eq(values, largest[:, None], out=torch.empty_like(values))).long()
+    labels = torch.empty_like(largest, dtype=torch.int64)
+    batch_size, num_classes, height, width = values.shape
+    band_rows = max(1, _BAND_VALUES // max(1, batch_size * num_classes * width))
+    equal = values.new_empty((batch_size, num_classes, min(band_rows, height), width))
+    for top in range(0, height, band_rows):
+        rows = slice(top, min(top + band_rows, height))
+        marks = torch.eq(values[:, :, rows], largest[:, None, rows], out=equal[:, :, : rows.stop - top])
+        labels[:, rows] = _first_of_ones(marks)
+    return largest, labels
 
 
 def _first_of_ones(marks: Tensor) -> Tensor:
@@ -122,8 +130,8 @@ def _logit_bands(mask_logits: Tensor, size: tuple[int, int]) -> Iterator[tuple[s
     height, width = size
     band_rows = max(1, _BAND_VALUES // (batch_size * num_classes * width))
     factor = height // mask_height
-    if height == factor * mask_height and factor % 2 == 0:
-        yield from _whole_factor_bands(masks, factor, width, max(1, band_rows // factor))
+    if height == factor * mask_height and factor % 2 == 0 and factor <= band_rows:
+        yield from _whole_factor_bands(masks, factor, width, band_rows // factor)
         return
     upper, lower, lower_share = _source_places(mask_height, height, masks)
     for top in range(0, height, band_rows):

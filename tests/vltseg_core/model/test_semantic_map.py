@@ -61,10 +61,11 @@ def test_bands_give_the_labels_of_the_whole_where_many_classes_compete() -> None
 
 @pytest.mark.parametrize("size", [(61, 47), (96, 128), (48, 47), (72, 96), (24, 32), (10, 12)])
 @pytest.mark.parametrize("with_classes", [True, False])
+@pytest.mark.parametrize("band_rows", [9, 3])  # of masks with four times the rows, two gaps between rows, and no whole one
 def test_labels_without_all_scores_are_the_labels_of_all_scores(
-    with_classes: bool, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    with_classes: bool, band_rows: int, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(semantic_map, "_BAND_VALUES", 2 * 20 * 9 * size[1])  # bands of nine rows, or of two gaps of four
+    monkeypatch.setattr(semantic_map, "_BAND_VALUES", 2 * 20 * band_rows * size[1])
     torch.manual_seed(0)
     prediction = MaskPrediction(4 * torch.randn(2, 20, 24, 32), 3 * torch.randn(2, 20, 20) if with_classes else None)
     found, expected = semantic_best(prediction, size), best_classes(semantic_scores(prediction, size, whole_masks=True))
@@ -85,7 +86,8 @@ def test_classes_that_lie_last_in_memory_are_labelled_alike() -> None:
     assert torch.equal(best_classes(scores).labels, best_classes(scores.to(memory_format=torch.channels_last)).labels)
 
 
-def test_more_classes_than_a_byte_counts_are_labelled_too() -> None:
+def test_more_classes_than_a_byte_counts_are_labelled_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(semantic_map, "_BAND_VALUES", 300 * 6 * 3)  # bands of three rows
     scores = torch.rand(1, 300, 4, 6)
     found = best_classes(scores)
     assert torch.equal(found.labels, scores.argmax(1)) and found.labels.max() > 255
