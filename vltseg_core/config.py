@@ -85,6 +85,8 @@ class MaskDecoderConfig:
 
     queries: "learned" (Mask2Former: `num_queries` of them, matched to segments by the Hungarian method) or "text"
     (one query a class, made from its class embedding and bound to that class, as in TQDM).
+    class_masks: whether a text query's mask also has a part that is its class's own in every image, learned from the start;
+    what the query reads in the image is added to it. Without it a small network learns more slowly.
     """
 
     queries: Literal["learned", "text"]
@@ -92,6 +94,7 @@ class MaskDecoderConfig:
     num_layers: int = 9
     num_heads: int = 8
     ffn_width: int = 2048
+    class_masks: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,10 @@ class VltsegConfig:
             raise ConfigurationError(
                 f"network '{self.name}' has {len(decoders)} decoders: give pixel_decoder and mask_decoder, or fpn_decoder, "
                 "or encoder_only"
+            )
+        if self.mask_decoder is not None and self.mask_decoder.class_masks and self.mask_decoder.queries != "text":
+            raise ConfigurationError(
+                f"network '{self.name}' has class_masks for queries that stand for no class: take text queries, or leave it out"
             )
         wants_text = (self.mask_decoder is not None and self.mask_decoder.queries == "text") or (
             self.fpn_decoder is not None and self.fpn_decoder.with_score_map

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -161,9 +162,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--checkpoint", nargs="+", default=[], metavar="C", help="weights files, presets with weights, fetched checkpoints")
-    add("--target", action="append", default=[], metavar="NAME[:SPLIT]=FOLDER", help="data set; or demo, demo:night, drawn here")
-    add("--compare", nargs="+", type=Path, default=[], metavar="RESULTS", help="results.json files of earlier evaluations")
+    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
+    add("--checkpoint", **several, metavar="C", help="weights files, presets with weights, fetched checkpoints")
+    add("--target", **several, metavar="NAME[:SPLIT]=FOLDER", help="data set; or demo, demo:night, drawn here")
+    add("--compare", **several, type=Path, metavar="RESULTS", help="results.json files of earlier evaluations")
     add("-o", "--output", type=Path, required=True, metavar="FOLDER", help="where results go; the same command goes on there")
     add("--window", default="published", metavar="whole|slide|PX", help="the checkpoint's published windows unless given")
     add("--test-size", default=PUBLISHED_SIZE, metavar="published|full|WxH", help="size that images are fitted to, ratio kept")

@@ -55,7 +55,8 @@ class MaskDecoder(nn.Module):
 
     Learned queries attend only inside their last mask (a query whose mask is empty attends everywhere) and name their
     class themselves. Text queries stand for one class each and attend everywhere: their masks compete in a softmax
-    over the classes, so that no threshold says what is inside.
+    over the classes, so that no threshold says what is inside. With `class_masks` a class's mask is at first that of a learned
+    embedding alone, a linear classifier of the pixels, and what its query reads in the image comes to it.
     """
 
     def __init__(self, config: MaskDecoderConfig, *, width: int, mask_width: int, num_classes: int, embedding_width: int) -> None:
@@ -74,6 +75,12 @@ class MaskDecoder(nn.Module):
         self.mask_head = nn.Sequential(
             Linear(width, width), nn.ReLU(), Linear(width, width), nn.ReLU(), Linear(width, mask_width)
         )
+        self.mask_embedding: nn.Embedding | None = None
+        if config.class_masks:
+            self.mask_embedding = nn.Embedding(num_queries, mask_width)
+            nn.init.normal_(self.mask_embedding.weight, std=mask_width**-0.5)
+            for of_query in self.mask_head[-1].parameters():
+                nn.init.zeros_(of_query)
 
     def forward(self, pixels: DecodedPixels, class_embeddings: Tensor | None) -> tuple[MaskPrediction, ...]:
         """Decoded pixels, and class embeddings [K, D] for text queries, to each layer's prediction, the final one last.
@@ -110,6 +117,8 @@ class MaskDecoder(nn.Module):
 
     def _mask_logits(self, normed_queries: Tensor, mask_features: Tensor) -> Tensor:
         embeddings = self.mask_head(normed_queries)
+        if self.mask_embedding is not None:
+            embeddings = embeddings + self.mask_embedding.weight
         if is_eager_cpu_inference(mask_features):
             places = mask_features.flatten(2).transpose(1, 2)
             return products(places, embeddings).transpose(1, 2).unflatten(2, mask_features.shape[-2:])

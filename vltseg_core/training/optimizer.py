@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 _NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
-_EMBEDDINGS = ("pos_embed", "level_embedding", "query_features", "query_positions")
+_EMBEDDINGS = ("pos_embed", "level_embedding", "query_features", "query_positions", "mask_embedding")
 _WRAPPERS = re.compile(r"_fsdp_wrapped_module\.|_orig_mod\.")
 _ENCODER = "image_encoder."
 _POWER = 0.9

@@ -97,6 +97,12 @@ def test_torchrun_gives_what_one_process_gives(camvid: Path, tmp_path: Path) -> 
         (["--checkpoint", "tiny", "--target", "demo:hail"], ConfigurationError, "unknown condition 'hail' of the demo"),
         (["--checkpoint", "no.safetensors", "--target", "demo"], CheckpointError, "checkpoint 'no.safetensors' not found"),
         (["--checkpoint", "tiny", "--target", "demo", "--target", "demo"], ConfigurationError, "'demo' is given twice"),
+        (["--checkpoint", "tiny", "--target", "demo:clear", "demo:hail"], ConfigurationError, "unknown condition 'hail'"),
+        (
+            ["--checkpoint", "no.safetensors", "--checkpoint", "tiny", "--target", "demo"],
+            CheckpointError,
+            "'no.safetensors' not found",
+        ),
         (["--checkpoint", "tiny", "--target", "demo", "--window", "7"], ConfigurationError, "unknown window '7'"),
         (["--checkpoint", "tiny", "--target", "demo", "--test-size", "big"], ConfigurationError, "unknown test size 'big'"),
         (["--checkpoint", "tiny", "--target", "demo", "--weather", "hail"], ConfigurationError, "unknown weather 'hail'"),
