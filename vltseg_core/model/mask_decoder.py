@@ -111,6 +111,11 @@ class MaskDecoder(nn.Module):
                 predictions.append(self._predict(queries, pixels.mask_features))
         return tuple(predictions) if self.training else (self._predict(queries, pixels.mask_features),)
 
+    def mask_parameters(self) -> list[nn.Parameter]:
+        """What mask logits are linear in: all of them divided by a number divide every mask logit by it."""
+        of_class = [] if self.mask_embedding is None else self.mask_embedding.parameters()
+        return [*self.mask_head[-1].parameters(), *of_class]
+
     def _predict(self, queries: Tensor, mask_features: Tensor) -> MaskPrediction:
         normed = self.output_norm(queries)
         return MaskPrediction(self._mask_logits(normed, mask_features), None if self.from_text else self.class_head(normed))

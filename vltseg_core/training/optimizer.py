@@ -24,7 +24,7 @@ class OptimizerSettings:
     learning_rate: AdamW's, at its highest. betas: AdamW's.
     encoder_rate_factor: the image encoder's learning rate as a multiple of it.
     layer_decay: from each of a ViT's blocks to the one before, its rate is multiplied by this once more.
-    weight_decay: AdamW's; 0 on norms, and on position, level and query embeddings.
+    weight_decay: AdamW's; 0 on norms, and on position, level, query and mask embeddings.
     decay_biases: whether biases and other vectors decay, as in the published training.
     warm_up_steps: steps of linear rise before the polynomial decay (power 0.9, to 0).
     """

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -51,11 +53,25 @@ def _clip_weights(config: VltsegConfig, pretrained: str) -> str:
 def load_initial_weights(network: Vltseg, path: Path) -> None:
     """A weights file of the same network, in place."""
     start = native.load(path).network
-    if start.config != network.config:
+    found, wanted = start.config, network.config
+    if found.name != wanted.name:
+        raise ConfigurationError(f"'{path}' is network '{found.name}', not preset '{wanted.name}': start from one of its own")
+    if found != wanted:
+        setting, theirs, ours = _first_difference(found.to_dict(), wanted.to_dict())
         raise ConfigurationError(
-            f"'{path}' is network '{start.config.name}', not preset '{network.config.name}': start from one of its own"
+            f"'{path}' is another '{wanted.name}', its {setting} is {theirs} and not {ours}: set it so with --model.network, "
+            "or start from other weights"
         )
     network.load_state_dict(start.state_dict())
+
+
+def _first_difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[str, Any, Any]:
+    """The first setting, by its dotted name, that differs between two networks' sections, and its two values."""
+    key = next(key for key in wanted if found[key] != wanted[key])
+    if isinstance(found[key], Mapping) and isinstance(wanted[key], Mapping) and found[key].keys() == wanted[key].keys():
+        inner, theirs, ours = _first_difference(found[key], wanted[key])
+        return f"{key}.{inner}", theirs, ours
+    return key, found[key], wanted[key]
 
 
 def freeze(network: Vltseg, *, encoder: bool, num_stages: int, matching: bool) -> None:

@@ -12,13 +12,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]  # scipy has no stubs
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage
 from vltseg_core.errors import ConfigurationError, InputError
 from vltseg_core.evaluation.calibration import NUM_LEVELS, Calibration
 from vltseg_core.labels import IGNORE
+from vltseg_core.model.mask_decoder import MaskDecoder
 from vltseg_core.model.vltseg import Vltseg
 
 _PIXELS_AN_IMAGE = 4000
@@ -64,24 +65,22 @@ def divide_mask_logits(network: Vltseg, temperature: float) -> None:
     Labels stay, and inference costs what it did. Raises ConfigurationError as `fit_temperature` does, and for a
     temperature that is not positive.
     """
-    last = require_softmax(network)
+    parameters = require_softmax(network).mask_parameters()
     if not temperature > 0:
         raise ConfigurationError(f"temperature {temperature} is not positive")
-    last.weight.div_(temperature)
-    last.bias.div_(temperature)
+    for parameter in parameters:
+        parameter.div_(temperature)
 
 
-def require_softmax(network: Vltseg) -> nn.Linear:
-    """The last layer of the mask head, of a network whose masks compete in a softmax; else ConfigurationError."""
+def require_softmax(network: Vltseg) -> MaskDecoder:
+    """The mask decoder of a network whose masks compete in a softmax; else ConfigurationError."""
     decoder = network.mask_decoder
     if decoder is None or not decoder.from_text:
         raise ConfigurationError(
             f"network '{network.config.name}' has no masks that compete in a softmax, so there is no temperature to fit: "
             "calibrate a network with text queries, such as tiny"
         )
-    last = decoder.mask_head[-1]
-    assert isinstance(last, nn.Linear)
-    return last
+    return decoder
 
 
 @torch.inference_mode()

@@ -15,7 +15,7 @@ _PIXELS = {
 _MASKS = {"num_queries": 19, "num_layers": 3, "num_heads": 4, "ffn_width": 64}
 SMALL_DECODERS = {
     "eva02_clip_l": {"pixel_decoder": _PIXELS, "mask_decoder": {"queries": "learned", **_MASKS}},
-    "eva02_clip_l_text_queries": {"pixel_decoder": _PIXELS, "mask_decoder": {"queries": "text", **_MASKS}},
+    "eva02_clip_l_text_queries": {"pixel_decoder": _PIXELS, "mask_decoder": {"queries": "text", "class_masks": True, **_MASKS}},
     "eva02_clip_l_fpn": {"fpn_decoder": {"width": 32}},
     "eva02_clip_l_encoder_only": {"encoder_only": {"num_queries": 12, "num_blocks": 2}},
 }

@@ -49,6 +49,22 @@ def test_a_run_writes_weights_that_the_segmenter_loads(tmp_path: Path) -> None:
         (["training/recipes/tiny.yaml", "--data", "mars=/nowhere"], "unknown data set 'mars'"),
         (["training/recipes/tiny.yaml", "--output"], "--output needs a value"),
         (["training/recipes/tiny.yaml", "--data.weights={camvid: 1}"], "there is nothing to train on"),
+        (
+            [
+                "training/recipes/tiny_second_stage.yaml",
+                "--model.initial_weights=tiny",
+                "--model.network={mask_decoder: {class_masks: true}}",
+            ],
+            "is another 'tiny', its mask_decoder.class_masks is False and not True: set it so with --model.network",
+        ),
+        (
+            [
+                "training/recipes/tiny_second_stage.yaml",
+                "--model.initial_weights=tiny",
+                "--model.network={pixel_decoder: null, mask_decoder: null, pixel_text: null, fpn_decoder: {with_score_map: no}}",
+            ],
+            "is another 'tiny', its pixel_decoder is {'kind': 'fpn'",
+        ),
     ],
 )
 def test_mistakes_are_said_in_a_sentence(arguments: list[str], sentence: str, tmp_path: Path) -> None:

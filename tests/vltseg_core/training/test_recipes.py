@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from vltseg_core.config import preset
+from vltseg_core.config import preset, varied
 from vltseg_core.model.vltseg import Vltseg
 from vltseg_core.training.command_line import run
 from vltseg_core.training.optimizer import OptimizerSettings
@@ -115,3 +115,11 @@ def test_the_rate_rises_to_step_500_and_falls_to_nothing() -> None:
     factor = OptimizerSettings().rate_factor(5000)
     assert factor(0) == 1 / 500 and factor(249) == 0.5 and factor(499) == factor(500) == 1.0
     assert factor(2750) == pytest.approx(0.5**0.9) and factor(5000) == 0.0
+
+
+def test_mask_embeddings_of_classes_do_not_decay() -> None:
+    with torch.device("meta"):
+        network = Vltseg(varied(preset("tiny"), {"mask_decoder": {"class_masks": True}}))
+    (name,) = [name for name, _ in network.named_parameters() if "mask_embedding" in name]
+    (group,) = [g for g in OptimizerSettings().groups(network) if any(p is network.get_parameter(name) for p in g["params"])]
+    assert group["weight_decay"] == 0.0 and group["lr"] == OptimizerSettings().learning_rate

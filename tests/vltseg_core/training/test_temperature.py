@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from vltseg_core.checkpoints import native
+from vltseg_core.config import varied
 from vltseg_core.data import demo_images
 from vltseg_core.data.labelled_images import EvaluationSet, LabelledImage
 from vltseg_core.errors import ConfigurationError, InputError
@@ -34,7 +35,20 @@ def network() -> Vltseg:
     return native.load(weights_path("tiny")).network
 
 
-def test_a_temperature_is_found_again_where_it_was_put(network: Vltseg, drawn: EvaluationSet) -> None:
+@pytest.fixture
+def with_class_masks(network: Vltseg) -> Vltseg:
+    """The same network with class masks, which are a part of the whole mask."""
+    other = Vltseg(varied(network.config, {"mask_decoder": {"class_masks": True}}))
+    other.load_state_dict(network.state_dict(), strict=False)
+    assert other.mask_decoder is not None and other.mask_decoder.mask_embedding is not None
+    torch.manual_seed(0)
+    torch.nn.init.normal_(other.mask_decoder.mask_embedding.weight, std=0.1)
+    return other.eval()
+
+
+@pytest.mark.parametrize("name", ["network", "with_class_masks"])
+def test_a_temperature_is_found_again_where_it_was_put(name: str, request: pytest.FixtureRequest, drawn: EvaluationSet) -> None:
+    network: Vltseg = request.getfixturevalue(name)
     own = fit_temperature(network, {"drawn": drawn})
     divide_mask_logits(network, 0.2)  # five times as sure
     too_sure = fit_temperature(network, {"drawn": drawn})
@@ -83,6 +97,16 @@ def test_learned_queries_have_no_temperature() -> None:
     mini = published.convert(ROOT / "tests" / "parity" / "mini.pth")
     with pytest.raises(ConfigurationError, match="no masks that compete in a softmax"):
         divide_mask_logits(mini, 2.0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["network", "with_class_masks"])
+def test_every_mask_logit_is_divided(name: str, request: pytest.FixtureRequest) -> None:
+    network: Vltseg = request.getfixturevalue(name).eval()
+    images = torch.randn(1, 3, 64, 96)
+    before = network(images).predictions[-1].mask_logits
+    divide_mask_logits(network, 2.0)
+    assert torch.allclose(network(images).predictions[-1].mask_logits, before / 2, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
