@@ -103,6 +103,7 @@ def test_learned_queries_have_no_temperature() -> None:
 @pytest.mark.parametrize("name", ["network", "with_class_masks"])
 def test_every_mask_logit_is_divided(name: str, request: pytest.FixtureRequest) -> None:
     network: Vltseg = request.getfixturevalue(name).eval()
+    torch.manual_seed(1)
     images = torch.randn(1, 3, 64, 96)
     before = network(images).predictions[-1].mask_logits
     divide_mask_logits(network, 2.0)
