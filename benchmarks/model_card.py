@@ -28,6 +28,9 @@ from vltseg_core.evaluation.machine import describe_machine
 from vltseg_core.runtime import Segmenter
 from vltseg_core.training.sample_predictions import comparison
 
+_PICTURE_WIDTH = 960
+_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 85)  # a picture's, where it is one
+
 
 def milliseconds(segmenter: Segmenter, size: tuple[int, int], num_passes: int = 30) -> float:
     """Median time of a whole `segment` of one image."""
@@ -41,13 +44,15 @@ def milliseconds(segmenter: Segmenter, size: tuple[int, int], num_passes: int = 
 
 
 def picture(segmenter: Segmenter, sets: Sequence[EvaluationSet], number: int) -> NDArray[np.uint8]:
-    """Frame `number` of each set in a row: image, prediction and truth, uint8 [h, w, 3] RGB."""
+    """Frame `number` of each set in a row: image, prediction and truth, uint8 [h, w, 3] RGB, _PICTURE_WIDTH wide."""
     rows = []
     for shown_set in sets:
         frame = shown_set.images[number]
         labels = segmenter.segment([frame.image])[0].labels
         rows.append(comparison(frame, shown_set.to_truth_classes[labels], shown_set))
-    return np.concatenate(rows)
+    whole = np.concatenate(rows)
+    size = (_PICTURE_WIDTH, round(len(whole) * _PICTURE_WIDTH / whole.shape[1]))
+    return cv2.resize(whole, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 def _cell(iou: float) -> str:
@@ -94,7 +99,7 @@ def main() -> None:
     print(f"{describe_machine()}; {time.strftime('%Y-%m-%d')}")
     if arguments.picture:
         drawn = [sets[f"drawn, {condition}"] for condition in CONDITIONS]
-        cv2.imwrite(str(arguments.picture), picture(segmenter, drawn, arguments.picture_frame)[..., ::-1])
+        cv2.imwrite(str(arguments.picture), picture(segmenter, drawn, arguments.picture_frame)[..., ::-1], _JPEG)
     if arguments.json:
         figures = {name: {"miou": result.mean_iou, "iou": result.iou()} for name, result in results.items()}
         arguments.json.write_text(json.dumps({"miou": figures, "ms": speed}, indent=1))

@@ -53,9 +53,9 @@ def test_a_run_writes_weights_that_the_segmenter_loads(tmp_path: Path) -> None:
             [
                 "training/recipes/tiny_second_stage.yaml",
                 "--model.initial_weights=tiny",
-                "--model.network={mask_decoder: {class_masks: true}}",
+                "--model.network={mask_decoder: {class_masks: false}}",
             ],
-            "is another 'tiny', its mask_decoder.class_masks is False and not True: set it so with --model.network",
+            "is another 'tiny', its mask_decoder.class_masks is True and not False: set it so with --model.network",
         ),
         (
             [
