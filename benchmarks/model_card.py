@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of a model card: python benchmarks/model_card.py tiny --data camvid=PATH kitti=PATH [--json FILE] [--picture FILE].
+"""The numbers of a model card: benchmarks/model_card.py tiny --data camvid=PATH kitti=PATH [--json FILE] [--picture FILE.jpg].
 
 The picture shows a drawn street that training never saw in each condition: image, prediction, truth.
 """
@@ -29,7 +29,7 @@ from vltseg_core.runtime import Segmenter
 from vltseg_core.training.sample_predictions import comparison
 
 _PICTURE_WIDTH = 960
-_JPEG = (cv2.IMWRITE_JPEG_QUALITY, 85)  # a picture's, where it is one
+_JPEG_QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 85)
 
 
 def milliseconds(segmenter: Segmenter, size: tuple[int, int], num_passes: int = 30) -> float:
@@ -65,9 +65,11 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--num-demo-images", type=int, default=40, help="drawn frames a condition")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--picture", type=Path, help="where to write what it makes of one drawn street in each condition")
+    parser.add_argument("--picture", type=Path, help="JPEG of what it makes of one drawn street in each condition")
     parser.add_argument("--picture-frame", type=int, default=0, help="which of the drawn frames the picture shows")
     arguments = parser.parse_args()
+    if arguments.picture and (arguments.picture.suffix != ".jpg" or not arguments.picture.parent.is_dir()):
+        parser.error(f"--picture takes a .jpg in a folder that is there, not '{arguments.picture}'")
     segmenter = Segmenter.load(arguments.checkpoint)
     sets = {name: data_set(name).evaluation_set(Path(folder)) for name, _, folder in (d.partition("=") for d in arguments.data)}
     for condition in CONDITIONS:
@@ -99,7 +101,7 @@ def main() -> None:
     print(f"{describe_machine()}; {time.strftime('%Y-%m-%d')}")
     if arguments.picture:
         drawn = [sets[f"drawn, {condition}"] for condition in CONDITIONS]
-        cv2.imwrite(str(arguments.picture), picture(segmenter, drawn, arguments.picture_frame)[..., ::-1], _JPEG)
+        cv2.imwrite(str(arguments.picture), picture(segmenter, drawn, arguments.picture_frame)[..., ::-1], _JPEG_QUALITY)
     if arguments.json:
         figures = {name: {"miou": result.mean_iou, "iou": result.iou()} for name, result in results.items()}
         arguments.json.write_text(json.dumps({"miou": figures, "ms": speed}, indent=1))

@@ -272,9 +272,7 @@ PRESETS: dict[str, VltsegConfig] = {
             name="tiny",
             image_encoder=ImageEncoderConfig("conv", "efficientnet_lite0", overrides={"bn_eps": 1e-3}),
             pixel_decoder=PixelDecoderConfig("fpn", width=128, mask_width=64, num_layers=2, num_heads=4, ffn_width=256),
-            mask_decoder=MaskDecoderConfig(
-                "text", num_queries=19, num_layers=3, num_heads=4, ffn_width=256, class_masks=True
-            ),
+            mask_decoder=MaskDecoderConfig("text", num_queries=19, num_layers=3, num_heads=4, ffn_width=256, class_masks=True),
             pixel_text=PixelTextMatchingConfig(embedding_width=384),
             mean=SYMMETRIC_MEAN,
             std=SYMMETRIC_STD,

@@ -40,3 +40,10 @@ def test_text_queries_need_class_embeddings() -> None:
     fields = preset("tiny").to_dict() | {"pixel_text": None}
     with pytest.raises(ConfigurationError, match="has text queries .* but no pixel_text"):
         VltsegConfig.from_dict(fields)
+
+
+def test_weights_that_say_nothing_of_class_masks_have_none() -> None:
+    fields = preset("tiny").to_dict()
+    del fields["mask_decoder"]["class_masks"]
+    decoder = VltsegConfig.from_dict(fields).mask_decoder
+    assert decoder is not None and not decoder.class_masks

@@ -20,6 +20,7 @@ from vltseg_core.checkpoints.pretrained_towers import load_pretrained_tower
 from vltseg_core.config import preset as network_preset
 from vltseg_core.config import varied
 from vltseg_core.data.labelled_images import EvaluationSet
+from vltseg_core.errors import ConfigurationError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
 from vltseg_core.model.hierarchical_image_encoder import ConvImageEncoder, MobileClipImageEncoder
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput
@@ -142,6 +143,20 @@ class SegmentationTask(pl.LightningModule):
         if isinstance(self.network.image_encoder, ConvImageEncoder):
             self.network.image_encoder.freeze_stages(self.frozen_stages)  # its norms are other modules now
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """ConfigurationError where a run goes on from another network's checkpoint, as when its preset has changed since."""
+        if isinstance(self.trainer.model, FullyShardedDataParallel):
+            return  # its weights have other names
+        found, wanted = ({k: v.shape for k, v in state.items()} for state in (checkpoint["state_dict"], self.state_dict()))
+        differing = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
+        if differing:
+            key = differing[0]
+            raise ConfigurationError(
+                f"the run began with another network than '{self.network.config.name}' is now: '{key}' was "
+                f"{_shape(found.get(key))} and is {_shape(wanted.get(key))}: resume it with the version of this package "
+                "that began it, or start anew in another --output"
+            )
+
     def on_fit_start(self) -> None:
         if self.compile_backend is not None:
             self.network.compile(backend=self.compile_backend)
@@ -257,3 +272,7 @@ class SegmentationTask(pl.LightningModule):
             root.clip_grad_norm_(gradient_clip_val)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "absent" if shape is None else str(list(shape))

@@ -71,13 +71,20 @@ def test_a_recipe_is_the_paper_s(name: str, capsys: pytest.CaptureFixture[str]) 
     assert {round(rate, 12) for rate, _ in rates} == {1e-4, 1e-5} and {decay for _, decay in rates} == {0.0, 0.05}
 
 
-def test_the_tiny_recipe_trains_as_its_card_says(capsys: pytest.CaptureFixture[str]) -> None:
-    settings = read_by_the_command("tiny", capsys)
+@pytest.mark.parametrize(("name", "rate", "num_steps"), [("tiny", 1e-3, 2600), ("tiny_second_stage", 8e-4, 2200)])
+def test_the_tiny_recipes_train_as_the_card_says(
+    name: str, rate: float, num_steps: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = read_by_the_command(name, capsys)
     model, data, trainer = settings["model"], settings["data"], settings["trainer"]
-    assert model["frozen_stages"] == 1 and model["optimizer"]["learning_rate"] == 1e-3
+    assert (model["preset"], model["network"], settings["seed_everything"]) == ("tiny", None, 0)
+    assert model["pretrained"] == ("imagenet" if name == "tiny" else None)
+    assert model["frozen_stages"] == 1 and model["optimizer"]["learning_rate"] == rate
     assert model["optimizer"]["encoder_rate_factor"] == 0.3 and not model["optimizer"]["decay_biases"]
+    assert data["weights"] == {"camvid": 0.35, "kitti": 0.2, "demo": 0.45} and data["rare_class_temperature"] == 0.3
+    assert (data["weather_share"], data["camera_share"]) == (0.3, 0.25)
     assert data["image_size"] is None and data["scales"] == [0.5, 1.75] and data["crop_size"] == 320
-    assert (data["batch_size"], trainer["max_steps"], trainer["gradient_clip_val"]) == (8, 2600, 5.0)
+    assert (data["batch_size"], trainer["max_steps"], trainer["gradient_clip_val"]) == (8, num_steps, 5.0)
     assert settings["run"]["ema_decay"] == 0.998
 
 

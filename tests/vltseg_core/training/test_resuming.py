@@ -186,6 +186,17 @@ def test_another_recipe_is_refused_and_another_trainer_is_said(
     assert "note: trainer.log_every_n_steps was 1, is 2" in capsys.readouterr().out
 
 
+def test_another_network_under_the_same_name_is_refused(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The recipe only names the preset: what the preset was is in the checkpoint."""
+    assert train(tmp_path / "run", "--trainer.max_steps=2", "--trainer.limit_val_batches=0") == 0
+    changed = network_config.varied(network_config.preset("tiny"), {"mask_decoder": {"class_masks": False}})
+    monkeypatch.setitem(network_config.PRESETS, "tiny", changed)
+    kept = last_checkpoint(tmp_path / "run").read_bytes()
+    with pytest.raises(ConfigurationError, match=r"mask_embedding.weight' was \[19, 64\] and is absent: resume it with"):
+        train(tmp_path / "run", "--trainer.max_steps=4", "--trainer.limit_val_batches=0", "--resume")
+    assert last_checkpoint(tmp_path / "run").read_bytes() == kept
+
+
 def test_samples_do_not_depend_on_how_often_the_run_was_resumed() -> None:
     from vltseg_core.training.training_samples import Share, StepBatches
 
