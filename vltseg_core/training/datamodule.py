@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import threading
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import cv2
@@ -170,8 +173,18 @@ def _as_it_is(image: Any) -> Any:
 
 
 def _begin_worker(worker: int) -> None:
-    """One thread each; and a signal to the whole job leaves the worker at work until the main process has saved."""
+    """One thread each; and a signal to the whole job leaves the worker at work until the main process has saved.
+
+    A main process that is killed takes its workers with it, also where a fork server is their parent (Python 3.14's default).
+    """
     del worker
+    if (main_process := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(main_process,), daemon=True).start()
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_FAREWELL_S))
+
+
+def _end_with(main_process: BaseProcess) -> None:
+    main_process.join()
+    os._exit(1)

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import tempfile
+import time
 from datetime import timedelta
+from multiprocessing.queues import Queue
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +27,7 @@ from vltseg_core.evaluation.confusion import ConfusionMatrix
 from vltseg_core.labels import IGNORE
 from vltseg_core.training.activation_checkpointing import blocks_of
 from vltseg_core.training.command_line import run
+from vltseg_core.training.datamodule import _begin_worker
 from vltseg_core.training.segmentation_task import SegmentationTask
 from vltseg_core.training.training_samples import TrainingBatch
 
@@ -35,6 +39,19 @@ def train_with_one_thread(arguments: list[str], environment: dict[str, str] | No
     os.environ.update(environment or {})
     torch.set_num_threads(1)
     sys.exit(run(arguments))
+
+
+def train_with_a_worker(worker_ids: Queue[int]) -> None:
+    """Begins a data worker, tells its process id, and waits."""
+    worker = multiprocessing.get_context("forkserver").Process(target=_work, args=(worker_ids,))
+    worker.start()
+    worker.join()
+
+
+def _work(worker_ids: Queue[int]) -> None:
+    _begin_worker(0)
+    worker_ids.put(os.getpid())
+    time.sleep(120)
 
 
 def torchrun_environment(rank: int, num_processes: int, port: int) -> dict[str, str]:

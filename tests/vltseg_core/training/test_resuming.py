@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import random
 import signal
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from processes import train_with_one_thread
+from processes import train_with_a_worker, train_with_one_thread
 from small_networks import small
 
 from vltseg_core import config as network_config
@@ -103,6 +104,19 @@ def test_killed_at_random_steps_it_loses_at_most_save_every(
     process.join()
     assert process.exitcode == 0
     assert same_weights(output, uninterrupted)
+
+
+def test_a_run_that_is_killed_leaves_no_data_worker(start: Callable[..., BaseProcess]) -> None:
+    worker_ids = multiprocessing.get_context("forkserver").Queue()
+    process = start(train_with_a_worker, worker_ids)
+    worker = worker_ids.get(timeout=60)
+    os.kill(worker, 0)  # it is there
+    process.kill()
+    process.join()
+    end = time.monotonic() + 20
+    while Path(f"/proc/{worker}").exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_the_progress_bar_of_a_resumed_run_counts_to_its_last_step(
