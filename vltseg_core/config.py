@@ -281,6 +281,8 @@ PRESETS: dict[str, VltsegConfig] = {
     )
 }
 """The networks that have a name."""
+DEFAULT_PRESET = _EVA02_L.name
+"""What is trained where nothing else is said: the paper's network."""
 
 
 def preset(name: str) -> VltsegConfig:

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from vltseg_core.checkpoints.foreign_config import check_config
 from vltseg_core.checkpoints.pretrained_towers import load_pretrained_tower
+from vltseg_core.config import DEFAULT_PRESET, varied
 from vltseg_core.config import preset as network_preset
-from vltseg_core.config import varied
 from vltseg_core.data.labelled_images import EvaluationSet
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
@@ -77,7 +77,7 @@ class SegmentationTask(pl.LightningModule):
 
     def __init__(
         self,
-        preset: str = "eva02_clip_l",
+        preset: str = DEFAULT_PRESET,
         class_embeddings: str | None = None,
         *,
         network: dict[str, Any] | None = None,

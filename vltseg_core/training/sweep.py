@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vltseg_core.config import preset
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.evaluation.checkpoint_scores import Scores
 from vltseg_core.training.sweep_plan import SweepPlan, SweepRun
@@ -192,19 +193,22 @@ class Sweep:
     def _check_same_sweep(self) -> None:
         """Rows compare only if all that is no axis is the same; more values, axes' order aside, and targets may be added."""
         settings, path = self.settings, self.settings.output / "sweep.json"
-        now = {
+        now: dict[str, Any] = {
             "recipe": settings.plan.recipe.read_text(encoding="utf-8"),
             "axes": [axis.name for axis in settings.plan.axes],
             "data": sorted(settings.data),
             "options": list(settings.options),
         }
+        networks = json.loads(json.dumps({name: preset(name).to_dict() for name in settings.plan.presets(settings.options)}))
         before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else now
         changed = [key for key in now if now[key] != before.get(key)]
+        known = before.get("networks", {})
+        changed += [f"network by the name '{name}'" for name in networks if networks[name] != known.get(name, networks[name])]
         if changed:
             raise ConfigurationError(
                 f"'{settings.output}' holds a sweep with other {' and '.join(changed)}: give its own, or another --output"
             )
-        write_whole(path, json.dumps(now, indent=1))
+        write_whole(path, json.dumps({**now, "networks": known | networks}, indent=1))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vltseg_core.config import DEFAULT_PRESET
 from vltseg_core.errors import ConfigurationError, InputError
 from vltseg_core.foreign_yaml import read_yaml
 
 SEED_AXES = ("seed_everything", "data.seed", "seed")
 """Axes that repeat a run rather than change it: their values are the spread, never a row of their own."""
+_PRESET_OPTION = re.compile(r"--model\.preset[= ](\S+)")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,14 @@ class SweepPlan:
                 "two runs of the sweep would have one name: give their values labels that differ, in a sweep file"
             )
         return runs
+
+    def presets(self, options: Sequence[str] = ()) -> list[str]:
+        """The presets that the runs begin from. options: what is given to train.py besides, for every run."""
+        recipe = read_yaml(self.recipe)
+        model = recipe.get("model") if isinstance(recipe, Mapping) else None
+        of_recipe = model.get("preset", DEFAULT_PRESET) if isinstance(model, Mapping) else DEFAULT_PRESET
+        varied = [option for axis in self.axes for group in axis.options.values() for option in group]
+        return sorted({str(of_recipe), *_PRESET_OPTION.findall(" ".join([*options, *varied]))})
 
 
 def read_plan(sweep_file: Path | None, recipe: Path | None, axes: Sequence[str]) -> SweepPlan:

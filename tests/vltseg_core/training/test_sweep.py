@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from vltseg_core.config import DEFAULT_PRESET, PRESETS
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.training.sweep import FAILED, FINISHED, Sweep, SweepSettings
 from vltseg_core.training.sweep_plan import read_plan
@@ -102,6 +103,25 @@ import sys
 from vltseg_core.training.sweep_command import run
 sys.exit(run(sys.argv[1:], (sys.executable, {FAKE!r}, "train")))
 """
+
+
+def test_a_sweep_does_not_go_on_with_another_network_by_the_same_name(
+    settings: SweepSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Sweep(settings).run(lambda rows: None)
+    monkeypatch.setitem(PRESETS, "tiny", replace(PRESETS["tiny"], crop_size=64))  # no run of it
+    Sweep(settings).run(lambda rows: None)
+    monkeypatch.setitem(PRESETS, DEFAULT_PRESET, replace(PRESETS[DEFAULT_PRESET], crop_size=64))
+    with pytest.raises(ConfigurationError, match="holds a sweep with other network by the name 'eva02_clip_l': give its own"):
+        Sweep(settings).run(lambda rows: None)
+    assert num_trainings(settings) == 4
+
+
+def test_the_presets_of_a_sweep_are_the_recipe_s_and_those_that_its_axes_and_options_name(settings: SweepSettings) -> None:
+    assert settings.plan.presets() == [DEFAULT_PRESET]
+    settings.plan.recipe.write_text("model: {preset: tiny}\n")
+    assert with_axes(settings, "model.preset=clip_b,deit3_b").plan.presets() == ["clip_b", "deit3_b", "tiny"]
+    assert settings.plan.presets(["--model.preset", "clip_l"]) == ["clip_l", "tiny"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
