@@ -117,17 +117,24 @@ class EncoderOnlyConfig:
     num_blocks: int = 4
 
 
+SMALLEST_MAX_INPUT_PIXELS = 32 * 32
+"""The lowest `InferenceConfig.max_input_pixels` but 0."""
+
+
 @dataclass(frozen=True)
 class InferenceConfig:
     """How the network is used unless its user says otherwise.
 
     window_px: side of the square window that slides over larger images, 0 for whole images; window_step_px: its step.
-    antialias: whether an image that is made smaller is low-pass filtered first.
+    antialias: whether an image that is made smaller is low-pass filtered first. max_input_pixels: most pixels with which
+    an image enters: a larger one is made smaller, its ratio kept, so that things keep to the sizes known from training; 0
+    for any number.
     """
 
     window_px: int = 0
     window_step_px: int = 0
     antialias: bool = True
+    max_input_pixels: int = 0
 
 
 @dataclass(frozen=True)
@@ -277,6 +284,7 @@ PRESETS: dict[str, VltsegConfig] = {
             mean=SYMMETRIC_MEAN,
             std=SYMMETRIC_STD,
             crop_size=320,
+            inference=InferenceConfig(max_input_pixels=960 * 540),
         ),
     )
 }

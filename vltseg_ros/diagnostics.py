@@ -153,7 +153,9 @@ class _Rate:
 
 def describe_segmenter(description: SegmenterDescription) -> dict[str, str]:
     """A segmenter's description as it is shown."""
-    size = description.input_size
+    size, limit = description.input_size, ""
+    if description.max_input_pixels:
+        limit = f", at most {description.max_input_pixels} pixels"
     return {
         "checkpoint": description.checkpoint,
         "preset": description.preset,
@@ -162,5 +164,5 @@ def describe_segmenter(description: SegmenterDescription) -> dict[str, str]:
         "device": description.device,
         "precision": description.precision,
         "backend": f"{description.backend} ({description.backend_reason})",
-        "input size": f"{size[1]}x{size[0]}" if size else "the image's own",
+        "input size": f"{size[1]}x{size[0]}" if size else f"the image's own{limit}",
     }

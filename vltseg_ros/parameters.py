@@ -47,6 +47,12 @@ class NodeParameters:
     serve_while_building: bool = _parameter(False, "Serve with the eager network meanwhile; false: frames are rejected.")
     input_height: int = _parameter(0, "Height in pixels that images enter the network with; 0: their own.", low=0, high=8192)
     input_width: int = _parameter(0, "Width in pixels that images enter the network with; 0: their own.", low=0, high=8192)
+    max_input_pixels: int = _parameter(
+        -1,
+        "Most pixels with which an image enters where no input size is set, its ratio kept; 0: any; -1: the checkpoint's own.",
+        low=-1,
+        high=100_000_000,
+    )
     window_px: int = _parameter(
         -1,
         "Side of the square window that slides over larger images; 0: whole images; -1: the checkpoint's own.",

@@ -33,7 +33,7 @@ DEFAULT_KINDS = KINDS[:4]
 class SegmentSettings:
     """inputs: paths or patterns. kinds: of `KINDS`. batch_size: pictures that enter the network together.
 
-    window_px, whole_masks: as for `Segmenter.load`.
+    max_input_pixels, window_px, whole_masks: as for `Segmenter.load`.
     """
 
     inputs: tuple[str, ...]
@@ -42,6 +42,7 @@ class SegmentSettings:
     checkpoint: str = "tiny"
     device: str = "auto"
     batch_size: int = 1
+    max_input_pixels: int | None = None
     window_px: int | None = None
     whole_masks: bool = False
 
@@ -75,7 +76,11 @@ def segment_files(settings: SegmentSettings, progress: Progress) -> SegmentOutco
     """
     inputs = named_inputs(settings.inputs, settings.output)
     segmenter = Segmenter.load(
-        settings.checkpoint, device=settings.device, window_px=settings.window_px, whole_masks=settings.whole_masks
+        settings.checkpoint,
+        device=settings.device,
+        max_input_pixels=settings.max_input_pixels,
+        window_px=settings.window_px,
+        whole_masks=settings.whole_masks,
     )
     _claim(settings, segmenter)
     total = len(inputs.images) + sum(source.num_frames or 0 for source in inputs.streams.values())

@@ -17,6 +17,10 @@ def segment(
     checkpoint: Annotated[str, typer.Option(help="Preset with built-in weights, or a weights file.")] = "tiny",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, max=64, help="Pictures that enter the network together.")] = 1,
+    max_input_pixels: Annotated[
+        int | None,
+        typer.Option(min=0, help="Most pixels with which a picture enters the network; 0: any; left out: the checkpoint's own."),
+    ] = None,
     window: Annotated[
         int | None,
         typer.Option(
@@ -37,7 +41,9 @@ def segment(
     from vltseg_ros.segment import SegmentSettings, segment_files
 
     kinds = tuple(kind.strip() for kind in show.split(",") if kind.strip())
-    settings = SegmentSettings(tuple(inputs), output, kinds, checkpoint, device, batch_size, window, whole_masks)
+    settings = SegmentSettings(
+        tuple(inputs), output, kinds, checkpoint, device, batch_size, max_input_pixels, window, whole_masks
+    )
     try:
         with progress_bar() as progress:
             outcome = segment_files(settings, progress)

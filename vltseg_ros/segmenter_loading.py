@@ -40,6 +40,7 @@ def load_segmenter(
         precision=settings.precision,
         backend=backend,
         input_size=settings.input_size,
+        max_input_pixels=None if settings.max_input_pixels < 0 else settings.max_input_pixels,
         window_px=None if settings.window_px < 0 else settings.window_px,
     )
     return segmenter, segmenter.warm_up(batch_size=batch_size)

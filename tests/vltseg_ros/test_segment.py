@@ -47,6 +47,15 @@ def test_a_folder_becomes_four_folders_of_its_names(pictures: Path, tmp_path: Pa
     assert np.array_equal(colour, segmenter.classes.palette[labels])
 
 
+def test_pictures_enter_with_so_many_pixels_as_are_asked_for(pictures: Path, tmp_path: Path) -> None:
+    arguments = ("--device", "cpu", "--show", "confidence", "--max-input-pixels", "3072")
+    result = vltseg(str(pictures / "street0.png"), "-o", str(tmp_path / "out"), *arguments)
+    assert result.returncode == 0, result.stderr
+    image = np.asarray(Image.open(pictures / "street0.png"))
+    expected = Segmenter.load("tiny", device="cpu", input_size=(48, 64)).segment([image])[0].confidence
+    assert np.abs(np.asarray(Image.open(tmp_path / "out/confidence/street0.png")).astype(int) - expected).max() <= 1
+
+
 def test_the_score_map_is_a_picture_of_each_size(pictures: Path, tmp_path: Path) -> None:
     result = vltseg(str(pictures), "-o", str(tmp_path / "out"), "--device", "cpu", "--show", "score-map")
     assert result.returncode == 0, result.stderr

@@ -15,7 +15,13 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 import torch
 
-from vltseg_core.config import InferenceConfig, MaskDecoderConfig, PixelDecoderConfig, VltsegConfig
+from vltseg_core.config import (
+    SMALLEST_MAX_INPUT_PIXELS,
+    InferenceConfig,
+    MaskDecoderConfig,
+    PixelDecoderConfig,
+    VltsegConfig,
+)
 from vltseg_core.errors import ConfigurationError, quotable
 from vltseg_core.model.vltseg import Vltseg
 
@@ -53,6 +59,7 @@ _LIMITS = {
     "crop_size": Limits(32, MAX_NUMBER),
     "window_px": Limits(0, MAX_NUMBER),
     "window_step_px": Limits(0, MAX_NUMBER),
+    "max_input_pixels": Limits(0, MAX_NUMBER**2),
     "drop_path": Limits(0, 0.99),
     "dropout": Limits(0, 0.99),
     "temperature": Limits(1e-4, 1e4),
@@ -88,7 +95,7 @@ def check_config(config: VltsegConfig) -> None:
             raise ConfigurationError(f"override {_said(name)} of the image encoder is none of {', '.join(OVERRIDES)}")
         _check_number(f"override {name}", value, OVERRIDES[name])
     _check_section(config)
-    _check_window(config.inference)
+    _check_inference(config.inference)
     if config.pixel_decoder and config.mask_decoder:
         _check_heads(config.pixel_decoder, config.mask_decoder)
 
@@ -126,8 +133,12 @@ def _check_number(name: str, value: Any, limits: Limits, *, is_whole: bool = Fal
         raise ConfigurationError(f"{name} is {_said(value)}, expected a {kind} from {limits.lowest} to {limits.highest}")
 
 
-def _check_window(inference: InferenceConfig) -> None:
-    """Windows that the network can see, that leave no gap, and of which no pixel is in more than a few."""
+def _check_inference(inference: InferenceConfig) -> None:
+    """Images and windows that the network can see; windows leave no gap, and no pixel is in more than a few of them."""
+    if 0 < inference.max_input_pixels < SMALLEST_MAX_INPUT_PIXELS:
+        raise ConfigurationError(
+            f"max_input_pixels is {inference.max_input_pixels}, expected {SMALLEST_MAX_INPUT_PIXELS} or more, or 0 for any number"
+        )
     window_px, step_px = inference.window_px, inference.window_step_px
     if 0 < window_px < _SMALLEST_WINDOW_PX:
         raise ConfigurationError(f"window_px is {window_px}, expected {_SMALLEST_WINDOW_PX} or more, or 0 for whole images")

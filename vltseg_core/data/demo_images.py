@@ -34,8 +34,8 @@ class DemoImages:
         return LabelledImage(frame.image, frame.labels, frame.depth_m)
 
 
-def evaluation_set(condition: str, num_images: int) -> EvaluationSet:
-    """Unseen streets in one condition to measure on, over the 19 classes."""
-    images = DemoImages(num_images, first_seed=FIRST_UNSEEN_SEED, condition=condition)
+def evaluation_set(condition: str, num_images: int, *, image_size: tuple[int, int] = (360, 480)) -> EvaluationSet:
+    """Unseen streets in one condition to measure on, over the 19 classes; image_size: (height, width) in pixels."""
+    images = DemoImages(num_images, first_seed=FIRST_UNSEEN_SEED, condition=condition, image_size=image_size)
     names = tuple(f"{condition}_{index:04d}" for index in range(num_images))
     return EvaluationSet(images, CITYSCAPES.names, np.arange(256, dtype=np.uint8), names, (condition,) * num_images)

@@ -75,6 +75,7 @@ def run_evaluation(settings: EvaluationSettings, progress_of: ProgressOf, proces
             checkpoint,
             device=own_device(settings.device),
             precision=settings.precision,
+            max_input_pixels=settings.protocol.max_input_pixels,
             window_px=settings.protocol.window_px(checkpoint),
             augmentation=settings.protocol.augmentation,
         )

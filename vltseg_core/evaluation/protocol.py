@@ -25,8 +25,8 @@ class Protocol:
     """What the user asked for.
 
     window: "whole", "slide" (the checkpoint's own windows, else its training crop), a side in pixels, or "" for what
-    the checkpoint was published with. size: "published", "full" or WIDTHxHEIGHT to fit images to. with_tta: test-time
-    augmentation at scales 1.0 to 2.25 and flip.
+    the checkpoint was published with. size: "published" (as the checkpoint is used otherwise, where no size was published),
+    "full" or WIDTHxHEIGHT to fit images to. with_tta: test-time augmentation at scales 1.0 to 2.25 and flip.
     """
 
     window: str = ""
@@ -53,8 +53,13 @@ class Protocol:
             return config.inference.window_px or config.crop_size
         return int(self.window) if self.window else None
 
+    @property
+    def max_input_pixels(self) -> int | None:
+        """That of `Segmenter.load`: the checkpoint's own limit, none at full size."""
+        return 0 if self.size == FULL_SIZE else None
+
     def box(self, target: str, trained_on: str) -> tuple[int, int] | None:
-        """The (height, width) that a target's images are fitted to, None for their own size."""
+        """The (height, width) that a target's images are fitted to, None for their own as far as the checkpoint takes it."""
         if self.size == FULL_SIZE:
             return None
         if self.size != PUBLISHED_SIZE:
@@ -68,7 +73,9 @@ def protocol_in_words(description: SegmenterDescription, box: tuple[int, int] | 
     window, augmentation = description.window, description.augmentation
     step = f", step {window.step}" if window else ""
     parts = [f"windows of {window.size_px} px{step}" if window else "whole images"]
-    parts.append(f"images at {box[1]}x{box[0]}" if box else "full resolution")
+    most = description.max_input_pixels
+    own = f"images of at most {most / 1e6:.2f} megapixels" if most else "full resolution"
+    parts.append(f"images at {box[1]}x{box[0]}" if box else own)
     views = "and flip" if augmentation.flip else "without flip"
     scales = ", ".join(f"{scale:g}" for scale in augmentation.scales)
     parts.append("no TTA" if augmentation == PLAIN else f"TTA at scales {scales} {views}")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -57,3 +58,12 @@ def fit_within(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
     factor = min(max(box) / max(size), min(box) / min(size))
     height, width = (max(1, int(side * factor + 0.5)) for side in size)
     return height, width
+
+
+def within_pixels(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
+    """The (height, width) of an image made smaller until it has about so many pixels, ratio kept; 0 for any number."""
+    height, width = size
+    if not max_pixels or height * width <= max_pixels:
+        return size
+    factor = math.sqrt(max_pixels / (height * width))
+    return max(1, round(height * factor)), max(1, round(width * factor))

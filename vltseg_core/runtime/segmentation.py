@@ -47,6 +47,8 @@ class SegmenterDescription:
     """(height, width) in pixels that every image is resized to, or None: the image's own size."""
     trained_on: str
     """Data sets named in the weights file, or "nothing"."""
+    max_input_pixels: int = 0
+    """Most pixels with which an image enters where there is no input size, 0 for any number."""
     window: SlidingWindow | None = None
     """The window that slides over larger images, or None: whole images."""
     augmentation: InferenceAugmentation = PLAIN

@@ -17,12 +17,12 @@ from torch.nn import functional as F
 import vltseg_core.runtime.device as devices
 from vltseg_core.checkpoints import native
 from vltseg_core.checkpoints.native import Checkpoint
-from vltseg_core.config import PRESETS, InferenceConfig, PixelTextMatchingConfig
+from vltseg_core.config import PRESETS, SMALLEST_MAX_INPUT_PIXELS, InferenceConfig, PixelTextMatchingConfig
 from vltseg_core.errors import ConfigurationError, DeviceError
 from vltseg_core.labels import ClassTable
 from vltseg_core.model.folding import fold_for_inference
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput
-from vltseg_core.runtime.augmentation import PLAIN, InferenceAugmentation, fit_within
+from vltseg_core.runtime.augmentation import PLAIN, InferenceAugmentation, fit_within, within_pixels
 from vltseg_core.runtime.backends import BackendBuild, BackendSettings, network_shape
 from vltseg_core.runtime.device_faults import device_faults_told
 from vltseg_core.runtime.engine_backend import EngineRequest, Progress
@@ -57,6 +57,7 @@ class Segmenter:
         device: torch.device,
         precision: str,
         input_size: tuple[int, int] | None,
+        max_input_pixels: int = 0,
         window: SlidingWindow | None = None,
         whole_masks: bool = False,
         augmentation: InferenceAugmentation = PLAIN,
@@ -67,7 +68,7 @@ class Segmenter:
         self.classes: ClassTable = network.config.classes
         self._network: Vltseg | None = network.to(device, devices.DTYPES[precision]).to(memory_format=torch.channels_last).eval()
         self._device, self._precision, self._input_size, self._window = device, precision, input_size, window
-        self._whole_masks, self._augmentation = whole_masks, augmentation
+        self._max_input_pixels, self._whole_masks, self._augmentation = max_input_pixels, whole_masks, augmentation
         self._source, self._trained_on, self._config = source, checkpoint.trained_on, network.config
         self._runner: NetworkRunner | None = NetworkRunner(
             RunTimeNetwork(self._network), ReadyBackend("eager", "nothing else was asked for")
@@ -85,6 +86,7 @@ class Segmenter:
         precision: str = "auto",
         backend: str | BackendSettings = "auto",
         input_size: tuple[int, int] | None = None,
+        max_input_pixels: int | None = None,
         window_px: int | None = None,
         whole_masks: bool = False,
         augmentation: InferenceAugmentation = PLAIN,
@@ -97,7 +99,10 @@ class Segmenter:
             device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
             precision: "auto" (fp16 on a GPU, fp32 on a CPU), "fp32", "fp16" or "bf16".
             backend: one of BACKENDS, or more settings of it; "auto" is the best that works, see `describe`.
-            input_size: (height, width) in pixels that every image is resized to; None keeps each image's own size.
+            input_size: (height, width) in pixels that every image is resized to; None keeps each image's own size, as far as
+                max_input_pixels lets it.
+            max_input_pixels: most pixels with which an image enters where no size is given: a larger one is made smaller, its
+                ratio kept; 0 for any number, None takes the checkpoint's own ("tiny": as many as 960x540 has).
             window_px: side of the square window that slides over images larger than it, 0 for whole images; None takes the
                 checkpoint's own (the published crop for a published checkpoint, else 0).
             whole_masks: resize the masks of all queries at once, as the published code does, at several times the
@@ -111,18 +116,24 @@ class Segmenter:
             raise ConfigurationError(f"input size {input_size} (height, width) is too small: use 32 pixels or more")
         if window_px and not window_px >= 32:
             raise ConfigurationError(f"window of {window_px} pixels is too small: use 32 or more, or 0 for whole images")
+        if max_input_pixels and not max_input_pixels >= SMALLEST_MAX_INPUT_PIXELS:
+            raise ConfigurationError(
+                f"at most {max_input_pixels} pixels an image: use {SMALLEST_MAX_INPUT_PIXELS} or more, or 0 for any number"
+            )
         chosen_device = devices.resolve_device(device)
         chosen_precision = devices.resolve_precision(precision, chosen_device)
         path = weights_path(checkpoint_or_preset)
         weights = WeightsFile.about_to_be_read(path)
         checkpoint = native.load(path)
+        inference = checkpoint.network.config.inference
         segmenter = cls(
             checkpoint,
             source=str(path),
             device=chosen_device,
             precision=chosen_precision,
             input_size=input_size,
-            window=_window(checkpoint.network.config.inference, window_px),
+            max_input_pixels=inference.max_input_pixels if max_input_pixels is None else max_input_pixels,
+            window=_window(inference, window_px),
             whole_masks=whole_masks,
             augmentation=augmentation,
         )
@@ -186,7 +197,8 @@ class Segmenter:
         Args:
             images: uint8 [H, W, 3] RGB each, or what `upload` made of them; sizes may differ. Images of one size enter the
                 network as one batch, on a CPU as several small ones.
-            box: (height, width) in pixels that every image is fitted to first, its ratio kept, in place of `input_size`.
+            box: (height, width) in pixels that every image is fitted to first, its ratio kept, in place of `input_size` and
+                `max_input_pixels`.
 
         Raises InputError for an array that is no such image; DeviceMemoryError when memory runs out; DeviceLostError where
         the device itself fails; NonFiniteScoresError where the scores are no finite numbers, as in a precision too small
@@ -206,7 +218,7 @@ class Segmenter:
         """What pixel-text matching alone says: each place's nearest class text, and its softmax probability.
 
         Takes and raises what `segment` does, and ConfigurationError where the network is not matched to text. Images enter
-        whole, one by one; the score map is resized bilinearly to their size.
+        as `segment` has them but one by one and without windows; the score map is resized bilinearly to their size.
         """
         pixel_text = self._require_pixel_text()
         matches = []
@@ -248,7 +260,7 @@ class Segmenter:
         """One whole image as the network's input, and what it says of it, score map included."""
         assert self._network is not None
         batch = self._transfer.batch([self.upload(image)])
-        inputs = self._input(batch, self._input_size or (image.shape[0], image.shape[1]))
+        inputs = self._input(batch, self._entry_size((image.shape[0], image.shape[1])))
         output: VltsegOutput = self._network(inputs, with_score_map=True)
         return inputs, output
 
@@ -256,7 +268,7 @@ class Segmenter:
         assert self._runner is not None
         scores_of = ClassScores(self._runner, self._config, self._window, self._whole_masks)
         height, width = images[0].pixels.shape[:2]
-        input_size = fit_within((height, width), box) if box else self._input_size or (height, width)
+        input_size = fit_within((height, width), box) if box else self._entry_size((height, width))
         at_once = self._images_at_once(input_size)
         if len(images) > at_once:
             parts = [images[i : i + at_once] for i in range(0, len(images), at_once)]
@@ -269,6 +281,10 @@ class Segmenter:
                 batch, input_size, lambda view, size: scores_of(self._input(view, size), (height, width))
             )
             return labelled(scores, self._precision)
+
+    def _entry_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) with which an image of that size enters the network."""
+        return self._input_size or within_pixels(image_size, self._max_input_pixels)
 
     def _images_at_once(self, input_size: tuple[int, int]) -> int:
         """How many images to put through the eager network together on a CPU.
@@ -300,6 +316,7 @@ class Segmenter:
             backend=self._runner.name if self._runner else "eager",
             backend_reason=self._runner.reason if self._runner else "closed",
             input_size=self._input_size,
+            max_input_pixels=0 if self._input_size else self._max_input_pixels,
             trained_on=self._trained_on,
             window=self._window,
             augmentation=self._augmentation,

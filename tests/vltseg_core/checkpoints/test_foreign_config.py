@@ -128,6 +128,8 @@ def test_what_could_multiply_a_network_is_not_passed_on(tmp_path: Path, key: str
 WITHOUT_SENSE: list[tuple[str, str, Any]] = [
     ("inference", "window_px", 1), ("inference", "window_px", -5), ("inference", "window_px", 64.5),
     ("inference", "window_px", "a"), ("inference", "window_px", True), ("inference", "window_step_px", 1),
+    ("inference", "max_input_pixels", 1), ("inference", "max_input_pixels", -5), ("inference", "max_input_pixels", 1e6),
+    ("inference", "max_input_pixels", 10**9),
     ("inference", "window_step_px", -1), ("inference", "window_step_px", 1e-9), ("inference", "antialias", "yes"),
     ("", "inference", None), ("", "inference", 3), ("", "crop_size", 0), ("", "crop_size", -320), ("", "crop_size", 64.0),
     ("", "std", [1e-300] * 3), ("", "std", [True] * 3), ("", "std", [-1, 1, 1]), ("", "std", [1, 1, float("inf")]),

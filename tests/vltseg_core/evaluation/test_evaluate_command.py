@@ -17,8 +17,9 @@ from PIL import Image
 from vltseg_core.errors import CheckpointError, ConfigurationError, InputError, VltsegError
 from vltseg_core.evaluation import evaluation_run
 from vltseg_core.evaluation.evaluate_command import run
-from vltseg_core.evaluation.protocol import Protocol
+from vltseg_core.evaluation.protocol import Protocol, protocol_in_words
 from vltseg_core.evaluation.targets import Weather, parse_target, parse_weather
+from vltseg_core.runtime import Segmenter
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -178,6 +179,14 @@ def test_networks_of_synthetic_sources_are_tested_at_the_published_sizes() -> No
     assert published.box("bdd100k", "GTA5, 5,000 iterations") is None
     assert published.box("cityscapes", "Mapillary Vistas and Cityscapes, 20,000 and 40,000 iterations") is None
     assert full.box("cityscapes", "GTA5") is None and own.box("bdd100k", "nothing") == (600, 800)
+
+
+def test_images_enter_at_full_size_where_that_is_asked_for() -> None:
+    assert Protocol().max_input_pixels is None and Protocol(size="full").max_input_pixels == 0
+    limited, whole = (Segmenter.load("tiny", device="cpu", max_input_pixels=most).describe() for most in (None, 0))
+    assert protocol_in_words(limited, None) == "whole images, images of at most 0.52 megapixels, no TTA"
+    assert protocol_in_words(whole, None) == "whole images, full resolution, no TTA"
+    assert protocol_in_words(limited, (600, 800)) == "whole images, images at 800x600, no TTA"
 
 
 def test_windows_are_the_checkpoint_s_own_unless_given() -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ import torch
 from vltseg_core.data.demo_scenes import DemoSequence
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.runtime import InferenceAugmentation, Segmenter
-from vltseg_core.runtime.augmentation import LEADERBOARD, PLAIN, fit_within
+from vltseg_core.runtime.augmentation import LEADERBOARD, PLAIN, fit_within, within_pixels
 
 
 def scene(size: tuple[int, int] = (96, 128)) -> np.ndarray:
@@ -81,6 +83,48 @@ def test_fitting_keeps_the_ratio_as_the_published_test_code_does(
     size: tuple[int, int], box: tuple[int, int], fitted: tuple[int, int]
 ) -> None:
     assert fit_within(size, box) == fitted
+
+
+@pytest.mark.parametrize(
+    ("size", "entered"),
+    [
+        ((1080, 1920), (540, 960)),
+        ((1024, 2048), (509, 1018)),
+        ((375, 1242), (375, 1242)),
+        ((540, 960), (540, 960)),
+        ((1920, 1080), (960, 540)),
+        ((1, 1_000_000), (1, 720_000)),
+    ],
+)
+def test_larger_images_are_made_smaller_to_so_many_pixels(size: tuple[int, int], entered: tuple[int, int]) -> None:
+    assert within_pixels(size, 540 * 960) == entered
+    assert within_pixels(size, 0) == size
+
+
+def test_an_image_of_too_many_pixels_enters_smaller_and_is_answered_at_its_own_size() -> None:
+    image = scene((96, 192))
+    limited = Segmenter.load("tiny", device="cpu", max_input_pixels=48 * 96)
+    resized = Segmenter.load("tiny", device="cpu", input_size=(48, 96))
+    given, wanted = limited.segment([image])[0], resized.segment([image])[0]
+    assert given.labels.shape == (96, 192)
+    assert np.array_equal(given.confidence, wanted.confidence)
+    assert np.array_equal(limited.match_text([image])[0].confidence, resized.match_text([image])[0].confidence)
+    assert np.array_equal(limited.embed(image), resized.embed(image))
+    own = Segmenter.load("tiny", device="cpu", max_input_pixels=0).segment([image], box=(48, 96))[0]
+    assert np.array_equal(own.confidence, wanted.confidence)
+    at_own_size = Segmenter.load("tiny", device="cpu").segment([image])[0]
+    assert np.array_equal(limited.segment([image], box=(96, 192))[0].confidence, at_own_size.confidence)
+
+
+def test_the_limit_is_the_checkpoint_s_own_unless_given() -> None:
+    def described(**options: Any) -> int:
+        return Segmenter.load("tiny", device="cpu", **options).describe().max_input_pixels
+
+    assert (described(), described(max_input_pixels=0), described(max_input_pixels=5000)) == (540 * 960, 0, 5000)
+    assert described(input_size=(1080, 1920)) == 0
+    for few in (1, -1):
+        with pytest.raises(ConfigurationError, match=f"at most {few} pixels an image: use 1024 or more, or 0 for any number"):
+            described(max_input_pixels=few)
 
 
 def test_an_image_fitted_to_a_box_is_segmented_at_the_box_s_size_and_answered_at_its_own() -> None:
