@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path, help="also write the figures there")
     arguments = parser.parse_args()
-    segmenter = Segmenter.load(arguments.checkpoint, device="cpu", backend="eager")
+    segmenter = Segmenter.load(arguments.checkpoint, device="cpu", backend="eager", max_input_pixels=0)
     rows = [measured(segmenter, size, count, arguments.rounds) for size in arguments.sizes for count in arguments.images]
     finish({"batches": rows}, arguments.json, threads=torch.get_num_threads())
 

@@ -104,7 +104,7 @@ def _fetch_pretrained(weights: PretrainedWeights, folder: Path, *, accept_licens
 
 def describe(
     network: Annotated[str, typer.Argument(help="Preset name, or a weights file.")] = "tiny",
-    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of an image in pixels.")] = "1024x1024",
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT with which an image enters the network.")] = "1024x1024",
 ) -> None:
     """Say what a network is made of and what it costs."""
     image_size = parsed_image_size(size)
@@ -124,5 +124,7 @@ def describe(
     for what, size_bytes in (("weights", described.cost.weight_bytes), (f"peak at {size}", described.cost.peak_bytes)):
         console.print(f"{what}: {size_bytes(4) / 1e6:.0f} MB in 32 bits, {size_bytes(2) / 1e6:.0f} MB in 16", highlight=False)
     console.print(f"classes: {len(described.config.classes)} ({described.config.class_table})", highlight=False)
+    if most := described.config.inference.max_input_pixels:
+        console.print(f"images of more than {most} pixels enter smaller, unless max_input_pixels says otherwise", highlight=False)
     trained = printable(f"trained at {described.config.crop_size} pixels on: {described.trained_on}")
     console.print(trained, highlight=False, soft_wrap=True, markup=False)

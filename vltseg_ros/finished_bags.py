@@ -6,15 +6,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import vltseg_core
-from vltseg_core.errors import InputError
+from vltseg_core.errors import CheckpointError, InputError
 from vltseg_core.evaluation import bag_figures
+from vltseg_core.foreign_yaml import read_yaml
+from vltseg_core.runtime.weights_path import weights_path
 from vltseg_ros.bag_evaluation import BagEvaluationSettings
 from vltseg_ros.output_folder import OutputFolder
+from vltseg_ros.parameters import NodeParameters
 
 Fingerprint = dict[str, Any]
 
@@ -27,8 +32,11 @@ def fingerprint(settings: BagEvaluationSettings) -> Fingerprint:
     """
     values = asdict(settings)
     del values["output"]
-    named = (settings.bag, settings.labels, settings.replay.checkpoint, settings.replay.params_file)
+    named = (settings.bag, settings.labels, settings.replay.params_file)
     states = {str(path): state for path in named if path is not None and (state := _state(Path(path)))}
+    checkpoint = settings.replay.checkpoint or _checkpoint_in(settings.replay.params_file) or NodeParameters().checkpoint
+    with suppress(CheckpointError):  # what is not there fails where it is loaded
+        states[str(checkpoint)] = _state(weights_path(checkpoint))
     surroundings = {"release": vltseg_core.__version__, "threads": os.environ.get("OMP_NUM_THREADS"), "files": states}
     return json.loads(json.dumps({**surroundings, **values}, default=str))
 
@@ -50,6 +58,21 @@ def mark_finished(folder: OutputFolder, made_of: Fingerprint) -> None:
     partial = folder.finished.with_suffix(".partial")
     partial.write_text(json.dumps(made_of, indent=1) + "\n", "utf-8")
     partial.replace(folder.finished)
+
+
+def _checkpoint_in(params_file: Path | None) -> str:
+    """The checkpoint that a file of ROS parameters names first; empty where it names none."""
+    try:
+        sections = [read_yaml(params_file)] if params_file else []
+    except (OSError, InputError):  # said where the node is started with it
+        return ""
+    while sections:
+        section = sections.pop(0)
+        if isinstance(section, Mapping):
+            if isinstance(section.get("checkpoint"), str):
+                return str(section["checkpoint"])
+            sections += section.values()
+    return ""
 
 
 def _state(path: Path) -> str:

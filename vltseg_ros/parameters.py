@@ -45,11 +45,11 @@ class NodeParameters:
     engine_cache: str = _parameter("", "Folder of engines, writable by its owner alone. Empty: engines in VLTSEG_CACHE.")
     allow_build: bool = _parameter(True, "Build an engine that is missing, stale or damaged; false: refuse to run without.")
     serve_while_building: bool = _parameter(False, "Serve with the eager network meanwhile; false: frames are rejected.")
-    input_height: int = _parameter(0, "Height in pixels that images enter the network with; 0: their own.", low=0, high=8192)
-    input_width: int = _parameter(0, "Width in pixels that images enter the network with; 0: their own.", low=0, high=8192)
+    input_height: int = _parameter(0, "Height in pixels that images enter with; 0: their own.", low=0, high=8192)
+    input_width: int = _parameter(0, "Width in pixels that images enter with; 0: their own.", low=0, high=8192)
     max_input_pixels: int = _parameter(
         -1,
-        "Most pixels with which an image enters where no input size is set, its ratio kept; 0: any; -1: the checkpoint's own.",
+        "Larger images enter with so many pixels, ratio kept, unless a size is set; 0: as they are; -1: the checkpoint's own.",
         low=-1,
         high=100_000_000,
     )
@@ -119,7 +119,7 @@ class NodeParameters:
 
     @property
     def input_size(self) -> tuple[int, int] | None:
-        """(height, width) in pixels that images are resized to, or None for their own size."""
+        """(height, width) in pixels that images are resized to, or None for their own, see `max_input_pixels`."""
         return (self.input_height, self.input_width) if self.input_height else None
 
     def __post_init__(self) -> None:

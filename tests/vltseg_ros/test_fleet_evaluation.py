@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 from typer.testing import CliRunner
 
+import vltseg_core.runtime.weights_path
 from vltseg_core.errors import InputError
 from vltseg_core.evaluation import bag_figures
 from vltseg_core.evaluation.bag_merging import NamedBag, merge
@@ -122,6 +123,27 @@ def test_results_are_known_by_their_settings_and_files(drives, finished, monkeyp
     (Path(drives[0]) / "note.txt").unlink()
     assert fingerprint(own) == before
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert fingerprint(own) != before
+
+
+@pytest.mark.parametrize("named_by", ["nobody", "name", "file", "parameters"])
+def test_results_are_of_the_weights_whoever_names_them(named_by, drives, finished, tmp_path, monkeypatch):
+    own = replace(settings(drives, finished.folder.path).evaluation, bag=drives[0])
+    weights = tmp_path / "tiny.safetensors"
+    weights.write_bytes(b"before")
+    monkeypatch.setattr(vltseg_core.runtime.weights_path, "WEIGHTS_FOLDER", tmp_path)
+    parameters = tmp_path / "parameters.yaml"
+    parameters.write_text(f"/**: {{ros__parameters: {{device: cpu, checkpoint: {weights}}}}}\n")
+    given = {
+        "nobody": {"checkpoint": None},
+        "name": {"checkpoint": "tiny"},
+        "file": {"checkpoint": str(weights)},
+        "parameters": {"checkpoint": None, "params_file": parameters},
+    }
+    own = replace(own, replay=replace(own.replay, **given[named_by]))
+    before = fingerprint(own)
+    assert fingerprint(own) == before
+    weights.write_bytes(b"otherwise")
     assert fingerprint(own) != before
 
 

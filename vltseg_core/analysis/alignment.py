@@ -140,8 +140,9 @@ def analyse_alignment(settings: AlignmentSettings, progress: Progress = lambda *
     drawn = sample(
         (a, b), max_images=settings.max_images, points_per_class=settings.points_per_class, seed=settings.seed, on_image=count
     )
+    most = list(networks.values())[-1].network.config.inference.max_input_pixels  # the same for both, or they do not compare
     before_stage, after_stage = (
-        _stage(name, checkpoint, drawn, settings.device, progress) for name, checkpoint in networks.items()
+        _stage(name, checkpoint, drawn, settings.device, most, progress) for name, checkpoint in networks.items()
     )
     return _report(settings, drawn, (before_stage, after_stage))
 
@@ -156,8 +157,13 @@ class _Counter:
         self._progress(self._what, self._done, self._total)
 
 
-def _stage(name: str, checkpoint: Checkpoint, drawn: DomainSample, device: str, progress: Progress) -> Stage:
-    segmenter = Segmenter(checkpoint, source=name, device=devices.resolve_device(device), precision="fp32", input_size=None)
+def _stage(
+    name: str, checkpoint: Checkpoint, drawn: DomainSample, device: str, max_input_pixels: int, progress: Progress
+) -> Stage:
+    chosen = devices.resolve_device(device)
+    segmenter = Segmenter(
+        checkpoint, source=name, device=chosen, precision="fp32", input_size=None, max_input_pixels=max_input_pixels
+    )
     try:
         points = drawn.features(segmenter.embed, _Counter(progress, f"Embedding, {name}", drawn.num_images))
         return Stage(name, points, segmenter.class_embeddings.astype(np.float64))

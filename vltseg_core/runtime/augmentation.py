@@ -61,9 +61,13 @@ def fit_within(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
 
 
 def within_pixels(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
-    """The (height, width) of an image made smaller until it has about so many pixels, ratio kept; 0 for any number."""
+    """The (height, width) of an image made smaller until it has at most so many pixels; 0 for any number.
+
+    The ratio is kept to the pixel, unless the shorter side would be none.
+    """
     height, width = size
     if not max_pixels or height * width <= max_pixels:
         return size
     factor = math.sqrt(max_pixels / (height * width))
-    return max(1, round(height * factor)), max(1, round(width * factor))
+    height, width = max(1, int(height * factor)), max(1, int(width * factor))
+    return min(height, max_pixels // width or 1), min(width, max_pixels // height or 1)

@@ -88,7 +88,8 @@ class EngineRequest:
         """Everything that the engine depends on."""
         versions = {"vltseg": vltseg_core.__version__, "torch": torch.__version__, **compiler.versions(self.device)}
         settings = {**compiler.settings(self.precision), "gather_sampling": compiler.gather_sampling, "graph": GRAPH_REVISION}
-        return EngineIdentity(self.weights.digest(), self.config, *self.shape, self.precision, settings, versions)
+        network = {key: value for key, value in self.config.items() if key != "inference"}  # windows enter by the shape
+        return EngineIdentity(self.weights.digest(), network, *self.shape, self.precision, settings, versions)
 
 
 def load_engine(request: EngineRequest, compiler: EngineCompiler) -> ReadyBackend:

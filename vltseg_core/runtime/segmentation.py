@@ -44,7 +44,7 @@ class SegmenterDescription:
     backend_reason: str
     """Why this backend: one clause."""
     input_size: tuple[int, int] | None
-    """(height, width) in pixels that every image is resized to, or None: the image's own size."""
+    """(height, width) in pixels that every image is resized to, or None: the image's own, see `max_input_pixels`."""
     trained_on: str
     """Data sets named in the weights file, or "nothing"."""
     max_input_pixels: int = 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def load_initial_weights(network: Vltseg, path: Path) -> None:
     found, wanted = start.config, network.config
     if found.name != wanted.name:
         raise ConfigurationError(f"'{path}' is network '{found.name}', not preset '{wanted.name}': start from one of its own")
+    found = replace(found, inference=wanted.inference)  # how it is used, not what it is
     if found != wanted:
         setting, theirs, ours = _first_difference(found.to_dict(), wanted.to_dict())
         raise ConfigurationError(

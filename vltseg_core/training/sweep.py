@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vltseg_core.config import preset
+from vltseg_core.config import VltsegConfig, preset
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.evaluation.checkpoint_scores import Scores
 from vltseg_core.training.sweep_plan import SweepPlan, SweepRun
@@ -199,16 +199,21 @@ class Sweep:
             "data": sorted(settings.data),
             "options": list(settings.options),
         }
-        networks = json.loads(json.dumps({name: preset(name).to_dict() for name in settings.plan.presets(settings.options)}))
-        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else now
-        changed = [key for key in now if now[key] != before.get(key)]
-        known = before.get("networks", {})
-        changed += [f"network by the name '{name}'" for name in networks if networks[name] != known.get(name, networks[name])]
+        before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        changed = [key for key in now if before is not None and now[key] != before.get(key)]
         if changed:
             raise ConfigurationError(
                 f"'{settings.output}' holds a sweep with other {' and '.join(changed)}: give its own, or another --output"
             )
-        write_whole(path, json.dumps({**now, "networks": known | networks}, indent=1))
+        networks = {name: preset(name) for name in settings.plan.presets(settings.options)}
+        known = {} if before is None else before.get("networks")
+        if known is None or any(name in known and not _is_network(known[name], networks[name]) for name in networks):
+            raise ConfigurationError(
+                f"'{settings.output}' holds a sweep of another version of this package, whose presets are other networks: "
+                "go on with that version, or give another --output"
+            )
+        now["networks"] = known | {name: network.to_dict() for name, network in networks.items()}
+        write_whole(path, json.dumps(now, indent=1))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -227,6 +232,14 @@ class Sweep:
 def target_name(target: str) -> str:
     """A target without its folder."""
     return target.partition("=")[0]
+
+
+def _is_network(fields: Mapping[str, Any], network: VltsegConfig) -> bool:
+    """Whether that is what sweep.json keeps of a network; a setting that it lacks, as of an earlier version, has its default."""
+    try:
+        return VltsegConfig.from_dict(fields) == network
+    except ConfigurationError:
+        return False
 
 
 def _last_line(log: Path) -> str:

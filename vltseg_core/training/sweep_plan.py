@@ -17,7 +17,8 @@ from vltseg_core.foreign_yaml import read_yaml
 
 SEED_AXES = ("seed_everything", "data.seed", "seed")
 """Axes that repeat a run rather than change it: their values are the spread, never a row of their own."""
-_PRESET_OPTION = re.compile(r"--model\.preset[= ](\S+)")
+_PRESET_OPTION = re.compile(r"^--model(\.preset)?[=\n](.+)", re.MULTILINE)
+_PRESET_IN_GROUP = re.compile(r'"?\bpreset"?\s*:\s*"?([\w.+-]+)')
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,11 @@ class SweepPlan:
         return runs
 
     def presets(self, options: Sequence[str] = ()) -> list[str]:
-        """The presets that the runs begin from. options: what is given to train.py besides, for every run."""
+        """The presets of all runs. options: what is given to train.py besides, for every run; an axis goes over it."""
         recipe = read_yaml(self.recipe)
         model = recipe.get("model") if isinstance(recipe, Mapping) else None
-        of_recipe = model.get("preset", DEFAULT_PRESET) if isinstance(model, Mapping) else DEFAULT_PRESET
-        varied = [option for axis in self.axes for group in axis.options.values() for option in group]
-        return sorted({str(of_recipe), *_PRESET_OPTION.findall(" ".join([*options, *varied]))})
+        of_recipe = str(model.get("preset", DEFAULT_PRESET)) if isinstance(model, Mapping) else DEFAULT_PRESET
+        return sorted({_last_preset([*options, *run.options]) or of_recipe for run in self.runs()})
 
 
 def read_plan(sweep_file: Path | None, recipe: Path | None, axes: Sequence[str]) -> SweepPlan:
@@ -90,6 +90,17 @@ def read_plan(sweep_file: Path | None, recipe: Path | None, axes: Sequence[str])
     if not found:
         raise ConfigurationError("a sweep needs an axis: give a sweep file of training/sweeps, or --axis SETTING=VALUE,VALUE")
     return SweepPlan(recipe, tuple(found.values()))
+
+
+def _last_preset(options: Sequence[str]) -> str:
+    """The preset that train.py is told to take; empty where it is told none."""
+    named = ""
+    for key, value in _PRESET_OPTION.findall("\n".join(options)):
+        if key:
+            named = value
+        elif match := _PRESET_IN_GROUP.search(value):
+            named = match[1]
+    return named
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -21,6 +21,9 @@ from vltseg_core.evaluation.calibration import NUM_LEVELS, Calibration
 from vltseg_core.labels import IGNORE
 from vltseg_core.model.mask_decoder import MaskDecoder
 from vltseg_core.model.vltseg import Vltseg
+from vltseg_core.runtime.augmentation import within_pixels
+from vltseg_core.runtime.network_input import NetworkInput
+from vltseg_core.runtime.scoring import MASK_STRIDE, covered_size
 
 _PIXELS_AN_IMAGE = 4000
 _LOWEST, _HIGHEST = 0.05, 20.0
@@ -117,11 +120,14 @@ def _drawn_places(frame: LabelledImage, rng: np.random.Generator) -> tuple[Tenso
 
 
 def _mask_logits(network: Vltseg, frame: LabelledImage) -> Tensor:
-    """Of every pixel of an image that enters whole, fp32 [K, H W]."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (network.config.mean, network.config.std))
-    images = (torch.from_numpy(frame.image).permute(2, 0, 1)[None] - mean) / std
-    masks = network(images).predictions[-1].mask_logits
-    return F.interpolate(masks, images.shape[-2:], mode="bilinear", align_corners=False)[0].flatten(1).float()
+    """Of every pixel of an image that enters whole, as in the node, fp32 [K, H W]."""
+    config, size = network.config, (frame.image.shape[0], frame.image.shape[1])
+    entered = within_pixels(size, config.inference.max_input_pixels)
+    inputs = NetworkInput(config, "fp32", torch.device("cpu"))(torch.from_numpy(frame.image).permute(2, 0, 1)[None], entered)
+    masks = network(inputs).predictions[-1].mask_logits
+    covered = covered_size(masks, MASK_STRIDE, config, inputs, size)
+    logits = F.interpolate(masks, covered, mode="bilinear", align_corners=False)[..., : size[0], : size[1]]
+    return logits[0].flatten(1).float()
 
 
 def _negative_log_likelihood(pixels: Pixels, temperature: float) -> float:

@@ -16,6 +16,7 @@ from vltseg_core.errors import InputError
 from vltseg_core.labels import IGNORE
 from vltseg_core.model.semantic_map import semantic_scores
 from vltseg_core.model.vltseg import Vltseg
+from vltseg_core.runtime.augmentation import within_pixels
 from vltseg_core.runtime.scoring import MASK_STRIDE, covered_size
 from vltseg_core.runtime.sliding_window import SlidingWindow
 
@@ -66,12 +67,15 @@ def _blank() -> LabelledImage:
 def predict_labels(network: Vltseg, images: Tensor, *, longest_side_px: int, window: SlidingWindow | None) -> Tensor:
     """Train ids uint8 [B, H, W] of normalised images [B, 3, H, W].
 
-    longest_side_px: a longer image enters the network smaller, its scores are brought back; 0 takes all as they are.
+    longest_side_px: a longer image enters the network smaller, its scores are brought back; 0 for any that the network takes.
     """
+    inference = network.config.inference
     size = (images.shape[-2], images.shape[-1])
-    if longest_side_px and max(size) > longest_side_px:
+    height, width = within_pixels(size, inference.max_input_pixels)
+    if longest_side_px and max(height, width) > longest_side_px:
         height, width = (round(side * longest_side_px / max(size)) for side in size)
-        images = F.interpolate(images, (height, width), mode="bilinear", align_corners=False)
+    if (height, width) != size:
+        images = F.interpolate(images, (height, width), mode="bilinear", align_corners=False, antialias=inference.antialias)
 
     def scores_of(crop: Tensor, crop_size: tuple[int, int]) -> Tensor:
         masks = network(crop).predictions[-1]

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from vltseg_core.analysis import alignment
 from vltseg_core.analysis.alignment import AlignmentReport, AlignmentSettings, analyse_alignment
 from vltseg_core.analysis.alignment_picture import draw, project, render_html
 from vltseg_core.analysis.domain_samples import Domain, class_groups, sample
@@ -18,6 +20,7 @@ from vltseg_core.checkpoints import native
 from vltseg_core.data.labelled_images import PLANTS, VEHICLE, LabelledImage
 from vltseg_core.errors import CheckpointError, ConfigurationError, InputError
 from vltseg_core.labels import CITYSCAPES
+from vltseg_core.runtime import Segmenter
 
 ROAD, CAR, TRUCK, SKY = (CITYSCAPES.names.index(name) for name in ("road", "car", "truck", "sky"))
 
@@ -52,6 +55,19 @@ def test_training_brings_the_classes_of_two_domains_together(report: AlignmentRe
     assert report.score("nearest_text_0").after.value > 0.5
     assert report.score("domain_separability").change.value < 0
     assert any("nearer to their own class" in sentence for sentence in report.sentences)
+
+
+def test_both_networks_see_images_as_large_as_the_trained_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def made(*given: Any, **options: Any) -> Segmenter:
+        seen.append(Segmenter(*given, **options).describe().max_input_pixels)
+        return Segmenter(*given, **options)
+
+    monkeypatch.setattr(alignment, "Segmenter", made)
+    settings = AlignmentSettings(("demo:clear", "demo:night"), "random", "tiny", max_images=6, points_per_class=4, device="cpu")
+    analyse_alignment(settings)
+    assert seen == [540 * 960] * 2
 
 
 def test_the_figures_are_plain_json_with_every_class(report: AlignmentReport) -> None:

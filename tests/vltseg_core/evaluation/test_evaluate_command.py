@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,6 +188,22 @@ def test_images_enter_at_full_size_where_that_is_asked_for() -> None:
     assert protocol_in_words(limited, None) == "whole images, images of at most 0.52 megapixels, no TTA"
     assert protocol_in_words(whole, None) == "whole images, full resolution, no TTA"
     assert protocol_in_words(limited, (600, 800)) == "whole images, images at 800x600, no TTA"
+
+
+@pytest.mark.parametrize(("size", "protocol"), [("published", "images of at most 0.52 megapixels"), ("full", "full resolution")])
+def test_an_evaluation_enters_images_with_the_size_that_its_protocol_says(
+    size: str, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[Any] = []
+    load = Segmenter.load
+    monkeypatch.setattr(
+        evaluation_run.Segmenter, "load", lambda *given, **options: entered.append(load(*given, **options)) or entered[-1]
+    )
+    arguments = ["--checkpoint", "tiny", "--target", "demo:clear", "--limit", "1", "--device", "cpu", "--test-size", size]
+    assert run([*arguments, "-o", str(tmp_path / "out")]) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["checkpoints"][0]["measurements"][0]["protocol"] == f"whole images, {protocol}, no TTA"
+    assert [segmenter.describe().max_input_pixels for segmenter in entered] == [0 if size == "full" else 540 * 960]
 
 
 def test_windows_are_the_checkpoint_s_own_unless_given() -> None:

@@ -93,7 +93,9 @@ def test_fitting_keeps_the_ratio_as_the_published_test_code_does(
         ((375, 1242), (375, 1242)),
         ((540, 960), (540, 960)),
         ((1920, 1080), (960, 540)),
-        ((1, 1_000_000), (1, 720_000)),
+        ((506, 1942), (367, 1410)),
+        ((1, 1_000_000), (1, 518_400)),
+        ((17_000_000, 1), (518_400, 1)),
     ],
 )
 def test_larger_images_are_made_smaller_to_so_many_pixels(size: tuple[int, int], entered: tuple[int, int]) -> None:

@@ -16,6 +16,7 @@ import torch
 
 from tests.vltseg_core.runtime.networks import run_time_network, save_weights, small_config
 from tests.vltseg_core.runtime.stand_in_compiler import StandInCompiler
+from vltseg_core.config import preset
 from vltseg_core.errors import ConfigurationError, DeviceError
 from vltseg_core.runtime import BackendSettings, Segmenter, backends, engine_backend
 from vltseg_core.runtime.agreement import agreement, require_agreement
@@ -89,6 +90,7 @@ def test_the_compiler_is_given_what_keeps_the_result_right(built_once: tuple[Pat
     operators = {str(node.target) for node in program.graph.nodes}
     assert "aten.gather.default" in operators and "aten.grid_sampler.default" not in operators
     record = json.loads((entry(folder) / "engine.json").read_text())
+    assert record["identity"]["config"].keys() == preset("tiny").to_dict().keys() - {"inference"}  # how it is used
     assert record["identity"]["versions"]["driver"] == "550.54" and "100.00 % equal labels" in record["agreement"]
     assert [s.split()[0] for s in steps[1:]] == ["exporting", "building", "saving", "checking"]
 

@@ -13,6 +13,8 @@ import torch
 from torch.nn import functional as F
 
 from vltseg_core.checkpoints import native, published
+from vltseg_core.config import varied
+from vltseg_core.data.demo_scenes import DemoSequence
 from vltseg_core.errors import DeviceError
 from vltseg_core.model.mask_decoder import MaskPrediction
 from vltseg_core.model.semantic_map import best_classes, semantic_scores
@@ -89,6 +91,19 @@ def test_masks_that_reach_beyond_an_image_are_cut_and_not_shrunk(size: tuple[int
     assert torch.allclose(scores_of.best(inputs, size).scores, expected.amax(1), atol=1e-6)
     predicted = predict_labels(network, inputs, longest_side_px=0, window=None)
     assert (predicted == expected.argmax(1)).float().mean() > 0.999
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("longest_side_px", "size"), [(0, (48, 64)), (100, (48, 64)), (48, (36, 48))])
+def test_a_training_validates_images_as_large_as_they_enter_afterwards(longest_side_px: int, size: tuple[int, int]) -> None:
+    network = native.load(WEIGHTS_FOLDER / "tiny.safetensors").network.eval()
+    network.config = varied(network.config, {"inference": {"max_input_pixels": 48 * 64}})
+    image = DemoSequence(5_000_000, image_size=(96, 128)).frame(30).image
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (network.config.mean, network.config.std))
+    inputs = (torch.from_numpy(image).permute(2, 0, 1)[None] - mean) / std
+    predicted = predict_labels(network, inputs, longest_side_px=longest_side_px, window=None)[0].numpy()
+    expected = Segmenter.load("tiny", device="cpu", input_size=size).segment([image])[0].labels
+    assert predicted.shape == (96, 128) and (predicted == expected).mean() > 0.999
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

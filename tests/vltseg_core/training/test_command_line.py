@@ -8,11 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("lightning", reason="the extra 'train' is not installed")
 
-from vltseg_core.errors import VltsegError  # after the skip
+from vltseg_core.checkpoints import native  # after the skip
+from vltseg_core.config import preset, varied
+from vltseg_core.errors import VltsegError
+from vltseg_core.model.vltseg import Vltseg
 from vltseg_core.training.command_line import run
+from vltseg_core.training.starting_weights import load_initial_weights
 
 ROOT = Path(__file__).parents[3]
 SHORT = [
@@ -37,6 +42,15 @@ def test_a_run_writes_weights_that_the_segmenter_loads(tmp_path: Path) -> None:
 
     trained_on = Segmenter.load(tmp_path / "run/model.safetensors", device="cpu").describe().trained_on
     assert "CamVid" in trained_on and "KITTI" in trained_on and trained_on.count("demo scenes") == 1  # in it from before
+
+
+def test_weights_are_a_start_however_large_images_entered_before(tmp_path: Path) -> None:
+    before = Vltseg(varied(preset("tiny"), {"inference": {"max_input_pixels": 0}}))
+    native.save(before, tmp_path / "before.safetensors", trained_on="nothing")
+    network = Vltseg(preset("tiny"))
+    load_initial_weights(network, tmp_path / "before.safetensors")
+    assert network.config == preset("tiny")
+    assert all(torch.equal(tensor, before.state_dict()[name]) for name, tensor in network.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,16 +115,43 @@ def test_a_sweep_does_not_go_on_with_another_network_by_the_same_name(
     monkeypatch.setitem(PRESETS, "tiny", replace(PRESETS["tiny"], crop_size=64))  # no run of it
     Sweep(settings).run(lambda rows: None)
     monkeypatch.setitem(PRESETS, DEFAULT_PRESET, replace(PRESETS[DEFAULT_PRESET], crop_size=64))
-    with pytest.raises(ConfigurationError, match="holds a sweep with other network by the name 'eva02_clip_l': give its own"):
+    with pytest.raises(ConfigurationError, match="whose presets are other networks: go on with that version"):
         Sweep(settings).run(lambda rows: None)
     assert num_trainings(settings) == 4
 
 
-def test_the_presets_of_a_sweep_are_the_recipe_s_and_those_that_its_axes_and_options_name(settings: SweepSettings) -> None:
+@pytest.mark.parametrize(
+    ("change", "is_refused"),
+    [
+        (lambda kept: kept.pop("networks"), True),
+        (lambda kept: kept["networks"].pop(DEFAULT_PRESET), False),
+        (lambda kept: kept["networks"][DEFAULT_PRESET]["inference"].pop("max_input_pixels"), False),
+        (lambda kept: kept["networks"][DEFAULT_PRESET].update(unheard_of=1), True),
+    ],
+)
+def test_a_sweep_of_another_version_goes_on_where_its_networks_are_the_same(
+    settings: SweepSettings, change: Callable[[dict[str, Any]], object], is_refused: bool
+) -> None:
+    Sweep(settings).run(lambda rows: None)
+    record = settings.output / "sweep.json"
+    kept = json.loads(record.read_text())
+    change(kept)
+    record.write_text(json.dumps(kept))
+    with pytest.raises(ConfigurationError, match="another version") if is_refused else nullcontext():
+        Sweep(settings).run(lambda rows: None)
+    assert is_refused or DEFAULT_PRESET in json.loads(record.read_text())["networks"]
+
+
+def test_the_presets_of_a_sweep_are_those_that_its_runs_take(settings: SweepSettings) -> None:
     assert settings.plan.presets() == [DEFAULT_PRESET]
     settings.plan.recipe.write_text("model: {preset: tiny}\n")
-    assert with_axes(settings, "model.preset=clip_b,deit3_b").plan.presets() == ["clip_b", "deit3_b", "tiny"]
-    assert settings.plan.presets(["--model.preset", "clip_l"]) == ["clip_l", "tiny"]
+    assert settings.plan.presets() == ["tiny"]
+    assert with_axes(settings, "model.preset=clip_b,deit3_b").plan.presets() == ["clip_b", "deit3_b"]
+    assert settings.plan.presets(["--model.preset", "clip_l"]) == ["clip_l"]
+    assert with_axes(settings, "model.preset=clip_b").plan.presets(["--model.preset=clip_l"]) == ["clip_b"]
+    assert settings.plan.presets(["--model.pretrained", "openai"]) == ["tiny"]
+    assert settings.plan.presets(["--model", '{"preset": "clip_b", "ptm_weight": 0}']) == ["clip_b"]
+    assert settings.plan.presets(["--model={ptm_weight: 0}"]) == ["tiny"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -54,12 +54,17 @@ def test_a_temperature_is_found_again_where_it_was_put(network: Vltseg, drawn: E
     assert fit_temperature(network, {"drawn": drawn}).temperature == pytest.approx(1, rel=0.01)
 
 
-def test_classes_that_the_truth_does_not_tell_apart_count_together(network: Vltseg, drawn: EvaluationSet) -> None:
+@pytest.mark.parametrize("max_input_pixels", [0, 60 * 80])
+def test_classes_that_the_truth_does_not_tell_apart_count_together(
+    max_input_pixels: int, network: Vltseg, drawn: EvaluationSet
+) -> None:
     """Where every class is one of the truth's, the winner is always right, and all that is wrong is its doubt."""
+    network.config = varied(network.config, {"inference": {"max_input_pixels": max_input_pixels}})
     one_class = np.zeros(256, np.uint8)
     as_one = drawn._replace(class_names=("anything",), to_truth_classes=one_class, images=_Relabelled(drawn))
     fit = fit_temperature(network, {"drawn": as_one})
-    results = Segmenter.load("tiny").segment([drawn.images[0].image, drawn.images[1].image])
+    segmenter = Segmenter.load("tiny", max_input_pixels=max_input_pixels)
+    results = segmenter.segment([drawn.images[0].image, drawn.images[1].image])
     doubt = 1 - np.mean([result.confidence for result in results]) / 255
     assert doubt > 0.02 and fit.error_before == pytest.approx(doubt, abs=0.01)
 
