@@ -98,7 +98,7 @@ def main() -> None:
     print("\n" + markdown_table(["class", *results], by_class))
     as_they_are = Segmenter.load(arguments.checkpoint, max_input_pixels=0)
     speed = {f"{w}x{h}": milliseconds(as_they_are, (h, w)) for w, h in ((480, 360), (640, 360), (1280, 720))}
-    print("\nsegment(), one image: " + ", ".join(f"{size} {ms:.0f} ms" for size, ms in speed.items()))
+    print("\nsegment(), one image, entering as it is: " + ", ".join(f"{size} {ms:.0f} ms" for size, ms in speed.items()))
     print(f"{describe_machine()}; {time.strftime('%Y-%m-%d')}")
     if arguments.picture:
         drawn = [sets[f"drawn, {condition}"] for condition in CONDITIONS]

@@ -34,9 +34,10 @@ def fingerprint(settings: BagEvaluationSettings) -> Fingerprint:
     del values["output"]
     named = (settings.bag, settings.labels, settings.replay.params_file)
     states = {str(path): state for path in named if path is not None and (state := _state(Path(path)))}
-    checkpoint = settings.replay.checkpoint or _checkpoint_in(settings.replay.params_file) or NodeParameters().checkpoint
-    with suppress(CheckpointError):  # what is not there fails where it is loaded
-        states[str(checkpoint)] = _state(weights_path(checkpoint))
+    asked_for = settings.replay.checkpoint
+    for checkpoint in [asked_for] if asked_for else [NodeParameters().checkpoint, *_checkpoints_in(settings.replay.params_file)]:
+        with suppress(CheckpointError):  # what is not there fails where it is loaded
+            states[str(checkpoint)] = _state(weights_path(checkpoint))
     surroundings = {"release": vltseg_core.__version__, "threads": os.environ.get("OMP_NUM_THREADS"), "files": states}
     return json.loads(json.dumps({**surroundings, **values}, default=str))
 
@@ -60,19 +61,22 @@ def mark_finished(folder: OutputFolder, made_of: Fingerprint) -> None:
     partial.replace(folder.finished)
 
 
-def _checkpoint_in(params_file: Path | None) -> str:
-    """The checkpoint that a file of ROS parameters names first; empty where it names none."""
+def _checkpoints_in(params_file: Path | None) -> set[str]:
+    """All checkpoints that a file of ROS parameters names, whichever of its sections is the node's."""
     try:
         sections = [read_yaml(params_file)] if params_file else []
     except (OSError, InputError):  # said where the node is started with it
-        return ""
+        return set()
+    named: set[str] = set()
+    seen: set[int] = set()  # a section may stand in several places, or in itself
     while sections:
-        section = sections.pop(0)
-        if isinstance(section, Mapping):
-            if isinstance(section.get("checkpoint"), str):
-                return str(section["checkpoint"])
+        section = sections.pop()
+        if isinstance(section, Mapping) and id(section) not in seen:
+            seen.add(id(section))
             sections += section.values()
-    return ""
+            if isinstance(section.get("checkpoint"), str):
+                named.add(section["checkpoint"])
+    return named
 
 
 def _state(path: Path) -> str:

@@ -133,7 +133,11 @@ def test_results_are_of_the_weights_whoever_names_them(named_by, drives, finishe
     weights.write_bytes(b"before")
     monkeypatch.setattr(vltseg_core.runtime.weights_path, "WEIGHTS_FOLDER", tmp_path)
     parameters = tmp_path / "parameters.yaml"
-    parameters.write_text(f"/**: {{ros__parameters: {{device: cpu, checkpoint: {weights}}}}}\n")
+    sections = (
+        "other: {ros__parameters: {checkpoint: other}}",
+        f"/**: {{ros__parameters: &own {{checkpoint: {weights}, own: *own}}}}",
+    )
+    parameters.write_text("\n".join(sections) + "\n")
     given = {
         "nobody": {"checkpoint": None},
         "name": {"checkpoint": "tiny"},

@@ -88,8 +88,9 @@ class EngineRequest:
         """Everything that the engine depends on."""
         versions = {"vltseg": vltseg_core.__version__, "torch": torch.__version__, **compiler.versions(self.device)}
         settings = {**compiler.settings(self.precision), "gather_sampling": compiler.gather_sampling, "graph": GRAPH_REVISION}
-        network = {key: value for key, value in self.config.items() if key != "inference"}  # windows enter by the shape
-        return EngineIdentity(self.weights.digest(), network, *self.shape, self.precision, settings, versions)
+        inference = {key: value for key, value in self.config["inference"].items() if key != "max_input_pixels"}  # in the shape
+        config = {**self.config, "inference": inference}
+        return EngineIdentity(self.weights.digest(), config, *self.shape, self.precision, settings, versions)
 
 
 def load_engine(request: EngineRequest, compiler: EngineCompiler) -> ReadyBackend:

@@ -67,7 +67,7 @@ class SegmentationTask(pl.LightningModule):
         auxiliary_weight: weight of the earlier layers' cross-entropy against the final one's.
         cross_entropy_weight, dice_weight, ptm_weight: weights of the losses; 0 leaves a loss out.
         validation_window: side and step in pixels of the window that slides over larger images in validation; 0 for whole images.
-        validation_side_px: an image with a longer side is validated smaller; 0 takes all as they are.
+        validation_side_px: an image with a longer side is validated smaller; 0 for as large as the network takes them.
         activation_checkpointing: compute activations again instead of keeping them: less memory, more time.
         compile_backend: torch.compile's backend for the network, such as "inductor"; null runs it as it is.
     """

@@ -13,12 +13,10 @@ from typing import Any
 
 from vltseg_core.config import DEFAULT_PRESET
 from vltseg_core.errors import ConfigurationError, InputError
-from vltseg_core.foreign_yaml import read_yaml
+from vltseg_core.foreign_yaml import read_yaml, yaml_of
 
 SEED_AXES = ("seed_everything", "data.seed", "seed")
 """Axes that repeat a run rather than change it: their values are the spread, never a row of their own."""
-_PRESET_OPTION = re.compile(r"^--model(\.preset)?[=\n](.+)", re.MULTILINE)
-_PRESET_IN_GROUP = re.compile(r'"?\bpreset"?\s*:\s*"?([\w.+-]+)')
 
 
 @dataclass(frozen=True)
@@ -63,9 +61,7 @@ class SweepPlan:
 
     def presets(self, options: Sequence[str] = ()) -> list[str]:
         """The presets of all runs. options: what is given to train.py besides, for every run; an axis goes over it."""
-        recipe = read_yaml(self.recipe)
-        model = recipe.get("model") if isinstance(recipe, Mapping) else None
-        of_recipe = str(model.get("preset", DEFAULT_PRESET)) if isinstance(model, Mapping) else DEFAULT_PRESET
+        of_recipe = _preset_in(_section(read_yaml(self.recipe), "model")) or DEFAULT_PRESET
         return sorted({_last_preset([*options, *run.options]) or of_recipe for run in self.runs()})
 
 
@@ -95,12 +91,32 @@ def read_plan(sweep_file: Path | None, recipe: Path | None, axes: Sequence[str])
 def _last_preset(options: Sequence[str]) -> str:
     """The preset that train.py is told to take; empty where it is told none."""
     named = ""
-    for key, value in _PRESET_OPTION.findall("\n".join(options)):
-        if key:
+    for option, following in itertools.zip_longest(options, options[1:], fillvalue=""):
+        key, is_whole, value = option.partition("=")
+        value = value if is_whole else following
+        if key == "--model.preset":
             named = value
-        elif match := _PRESET_IN_GROUP.search(value):
-            named = match[1]
+        elif key == "--model":
+            named = _preset_in(_parsed(value)) or named
+        elif key == "--config":
+            named = _preset_in(_section(_parsed(value), "model")) or named
     return named
+
+
+def _parsed(text: str) -> Any:
+    """What an option says: YAML, or a file of it; None where it is neither, which train.py says."""
+    try:
+        return read_yaml(Path(text)) if Path(text).suffix in (".yaml", ".yml") else yaml_of(text)
+    except (OSError, InputError):
+        return None
+
+
+def _section(fields: Any, name: str) -> Any:
+    return fields.get(name) if isinstance(fields, Mapping) else None
+
+
+def _preset_in(model: Any) -> str:
+    return str(_section(model, "preset") or "")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -75,7 +75,10 @@ def predict_labels(network: Vltseg, images: Tensor, *, longest_side_px: int, win
     if longest_side_px and max(height, width) > longest_side_px:
         height, width = (round(side * longest_side_px / max(size)) for side in size)
     if (height, width) != size:
-        images = F.interpolate(images, (height, width), mode="bilinear", align_corners=False, antialias=inference.antialias)
+        entered = F.interpolate(  # in fp32: a CPU cannot low-pass filter in half precision
+            images.float(), (height, width), mode="bilinear", align_corners=False, antialias=inference.antialias
+        )
+        images = entered.to(images.dtype)
 
     def scores_of(crop: Tensor, crop_size: tuple[int, int]) -> Tensor:
         masks = network(crop).predictions[-1]

@@ -90,7 +90,8 @@ def test_the_compiler_is_given_what_keeps_the_result_right(built_once: tuple[Pat
     operators = {str(node.target) for node in program.graph.nodes}
     assert "aten.gather.default" in operators and "aten.grid_sampler.default" not in operators
     record = json.loads((entry(folder) / "engine.json").read_text())
-    assert record["identity"]["config"].keys() == preset("tiny").to_dict().keys() - {"inference"}  # how it is used
+    inference = preset("tiny").to_dict()["inference"]
+    assert record["identity"]["config"]["inference"].keys() == inference.keys() - {"max_input_pixels"}
     assert record["identity"]["versions"]["driver"] == "550.54" and "100.00 % equal labels" in record["agreement"]
     assert [s.split()[0] for s in steps[1:]] == ["exporting", "building", "saving", "checking"]
 

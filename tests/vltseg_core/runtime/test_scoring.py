@@ -104,6 +104,8 @@ def test_a_training_validates_images_as_large_as_they_enter_afterwards(longest_s
     predicted = predict_labels(network, inputs, longest_side_px=longest_side_px, window=None)[0].numpy()
     expected = Segmenter.load("tiny", device="cpu", input_size=size).segment([image])[0].labels
     assert predicted.shape == (96, 128) and (predicted == expected).mean() > 0.999
+    halved = predict_labels(network.bfloat16(), inputs.bfloat16(), longest_side_px=longest_side_px, window=None)[0].numpy()
+    assert (halved == expected).mean() > 0.9
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

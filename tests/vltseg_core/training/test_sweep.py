@@ -151,7 +151,12 @@ def test_the_presets_of_a_sweep_are_those_that_its_runs_take(settings: SweepSett
     assert with_axes(settings, "model.preset=clip_b").plan.presets(["--model.preset=clip_l"]) == ["clip_b"]
     assert settings.plan.presets(["--model.pretrained", "openai"]) == ["tiny"]
     assert settings.plan.presets(["--model", '{"preset": "clip_b", "ptm_weight": 0}']) == ["clip_b"]
-    assert settings.plan.presets(["--model={ptm_weight: 0}"]) == ["tiny"]
+    assert settings.plan.presets(["--model={'initial_weights': 'runs/preset: x',\n 'preset': 'clip_b'}"]) == ["clip_b"]
+    assert settings.plan.presets(["--model={ptm_weight: 0}"]) == settings.plan.presets(["--model={"]) == ["tiny"]
+    second = settings.plan.recipe.with_name("second.yaml")
+    second.write_text("model: {preset: clip_l}\n")
+    assert settings.plan.presets([f"--config={second}"]) == ["clip_l"]
+    assert settings.plan.presets(["--model", str(second), "--config", "nowhere.yaml"]) == ["tiny"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
