@@ -129,9 +129,11 @@ def test_results_are_known_by_their_settings_and_files(drives, finished, monkeyp
 @pytest.mark.parametrize("named_by", ["nobody", "name", "file", "parameters"])
 def test_results_are_of_the_weights_whoever_names_them(named_by, drives, finished, tmp_path, monkeypatch):
     own = replace(settings(drives, finished.folder.path).evaluation, bag=drives[0])
-    weights = tmp_path / "tiny.safetensors"
-    weights.write_bytes(b"before")
-    monkeypatch.setattr(vltseg_core.runtime.weights_path, "WEIGHTS_FOLDER", tmp_path)
+    bundled, weights = tmp_path / "bundled" / "tiny.safetensors", tmp_path / "own.safetensors"
+    bundled.parent.mkdir()
+    for file in (bundled, weights):
+        file.write_bytes(b"before")
+    monkeypatch.setattr(vltseg_core.runtime.weights_path, "WEIGHTS_FOLDER", bundled.parent)
     parameters = tmp_path / "parameters.yaml"
     sections = (
         "other: {ros__parameters: {checkpoint: other}}",
@@ -147,7 +149,7 @@ def test_results_are_of_the_weights_whoever_names_them(named_by, drives, finishe
     own = replace(own, replay=replace(own.replay, **given[named_by]))
     before = fingerprint(own)
     assert fingerprint(own) == before
-    weights.write_bytes(b"otherwise")
+    (bundled if named_by in ("nobody", "name") else weights).write_bytes(b"otherwise")
     assert fingerprint(own) != before
 
 

@@ -140,7 +140,7 @@ def analyse_alignment(settings: AlignmentSettings, progress: Progress = lambda *
     drawn = sample(
         (a, b), max_images=settings.max_images, points_per_class=settings.points_per_class, seed=settings.seed, on_image=count
     )
-    most = list(networks.values())[-1].network.config.inference.max_input_pixels  # the same for both, or they do not compare
+    most = after.network.config.inference.max_input_pixels  # the same for both, or they do not compare
     before_stage, after_stage = (
         _stage(name, checkpoint, drawn, settings.device, most, progress) for name, checkpoint in networks.items()
     )

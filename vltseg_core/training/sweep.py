@@ -209,7 +209,7 @@ class Sweep:
         known = {} if before is None else before.get("networks")
         if known is None or any(name in known and not _is_network(known[name], networks[name]) for name in networks):
             raise ConfigurationError(
-                f"'{settings.output}' holds a sweep of another version of this package, whose presets are other networks: "
+                f"'{settings.output}' holds a sweep of another version of this package, whose presets may be other networks: "
                 "go on with that version, or give another --output"
             )
         now["networks"] = known | {name: network.to_dict() for name, network in networks.items()}

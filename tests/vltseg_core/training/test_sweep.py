@@ -101,13 +101,6 @@ def test_a_folder_keeps_to_one_sweep_at_a_time(settings: SweepSettings) -> None:
         Sweep(settings).run(lambda rows: Sweep(settings).run(lambda _: None) and None)
 
 
-COMMAND = f"""
-import sys
-from vltseg_core.training.sweep_command import run
-sys.exit(run(sys.argv[1:], (sys.executable, {FAKE!r}, "train")))
-"""
-
-
 def test_a_sweep_does_not_go_on_with_another_network_by_the_same_name(
     settings: SweepSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +108,7 @@ def test_a_sweep_does_not_go_on_with_another_network_by_the_same_name(
     monkeypatch.setitem(PRESETS, "tiny", replace(PRESETS["tiny"], crop_size=64))  # no run of it
     Sweep(settings).run(lambda rows: None)
     monkeypatch.setitem(PRESETS, DEFAULT_PRESET, replace(PRESETS[DEFAULT_PRESET], crop_size=64))
-    with pytest.raises(ConfigurationError, match="whose presets are other networks: go on with that version"):
+    with pytest.raises(ConfigurationError, match="whose presets may be other networks: go on with that version"):
         Sweep(settings).run(lambda rows: None)
     assert num_trainings(settings) == 4
 
@@ -157,6 +150,13 @@ def test_the_presets_of_a_sweep_are_those_that_its_runs_take(settings: SweepSett
     second.write_text("model: {preset: clip_l}\n")
     assert settings.plan.presets([f"--config={second}"]) == ["clip_l"]
     assert settings.plan.presets(["--model", str(second), "--config", "nowhere.yaml"]) == ["tiny"]
+
+
+COMMAND = f"""
+import sys
+from vltseg_core.training.sweep_command import run
+sys.exit(run(sys.argv[1:], (sys.executable, {FAKE!r}, "train")))
+"""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
