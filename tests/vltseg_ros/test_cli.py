@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vltseg_core.checkpoints import native
+from vltseg_core.config import preset, varied
+from vltseg_core.model.vltseg import Vltseg
 from vltseg_ros import bag_messages, bags, cli
 from vltseg_ros.image_size_option import parsed_image_size
 
@@ -117,6 +120,16 @@ def test_wrong_usage_exits_with_2(arguments, words, vltseg_here):
 
 def test_a_size_is_16_to_8192_pixels_a_side():
     assert [parsed_image_size(text) for text in ("16x8192", "8192x16")] == [(8192, 16), (16, 8192)]
+
+
+def test_describe_says_what_a_network_holds_and_how_large_images_enter(tmp_path, vltseg_here):
+    code, out, _ = vltseg_here("describe", "--size", "64x48")
+    assert code == 0 and "GFLOP at 64x48" in out and "classes: 19 (cityscapes)" in out and "CamVid" in out
+    assert "more than 518400 pixels enter smaller" in out
+    unlimited = Vltseg(varied(preset("tiny"), {"inference": {"max_input_pixels": 0}}))
+    native.save(unlimited, tmp_path / "unlimited.safetensors", trained_on="nothing [at all]")
+    code, out, _ = vltseg_here("describe", tmp_path / "unlimited.safetensors", "--size", "64x48")
+    assert code == 0 and "enter smaller" not in out and "nothing [at all]" in out
 
 
 def test_input_that_cannot_be_played_exits_with_1(tmp_path, vltseg_here):
