@@ -57,18 +57,21 @@ def take_census(files: FilesOnDisk, on_progress: OnProgress | None = None, *, nu
 def class_counts(files: FilesOnDisk, on_progress: OnProgress | None = None, *, num_workers: int = 0) -> NDArray[np.int64]:
     """Pixels of each frame by label code, int64 [N, C]; zeros for a frame whose label file cannot be read.
 
-    Reads the label files alone, once: the counts are kept in the cache folder for as long as no file changes.
+    Reads the label files alone, once: the counts are kept in the cache folder for as long as no file changes and all
+    can be read.
     """
     kept = cache_folder() / "class_counts" / f"{_fingerprint(files)}.npy"
     if (known := _known_counts(kept, len(files))) is not None:
         return known
-    counts = _collect(files, _count_labels, on_progress, num_workers).counts
+    census = _collect(files, _count_labels, on_progress, num_workers)
+    if census.problems:  # which may be gone the next time without a trace in the file: a right, a disk that was away
+        return census.counts
     make_folder(kept.parent)
     beside = kept.with_suffix(f".{os.getpid()}.part")
     with beside.open("wb") as file:
-        np.save(file, counts)
+        np.save(file, census.counts)
     beside.replace(kept)
-    return counts
+    return census.counts
 
 
 def _known_counts(kept: Path, num_frames: int) -> NDArray[np.int64] | None:

@@ -152,6 +152,10 @@ class Comparison:
                             f"{checkpoint.name} on {title} was measured with {measurement.protocol}; the published figures "
                             f"with {protocol}."
                         )
+        for title in self.titles:
+            plain = [checkpoint.plain[title] for checkpoint in self.checkpoints if title in checkpoint.plain]
+            if len({measurement.result.mean_classes for measurement in plain}) > 1:
+                remarks.append(f"{title}: the means are over other classes for one checkpoint than for another; compare classes.")
         if any("_rein" in self.target_name(title) for title in self.titles):
             remarks.append("mapillary_rein uses Rein's label map; VLTSeg's published figures use HRDA's (mapillary).")
         return list(dict.fromkeys(remarks))

@@ -25,7 +25,7 @@ from vltseg_core.evaluation.comparison_page import render_comparison
 from vltseg_core.evaluation.evaluation_run import EvaluationSettings, claim, run_evaluation
 from vltseg_core.evaluation.processes import Processes, joined
 from vltseg_core.evaluation.protocol import PUBLISHED_SIZE, Protocol
-from vltseg_core.evaluation.targets import NUM_DEMO_IMAGES, parse_target, parse_weather, with_mean_over
+from vltseg_core.evaluation.targets import NUM_DEMO_IMAGES, parse_targets, parse_weather, with_mean_over
 
 _INTERRUPTED = 130
 _EXAMPLES = """examples:
@@ -65,13 +65,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _settings(options: argparse.Namespace) -> EvaluationSettings:
-    targets = tuple(parse_target(text, options.num_demo_images) for text in options.target)
+    targets = parse_targets(options.target, options.num_demo_images)
     weathered = next((target for target in targets if target.weather), None)
     if weathered:
         raise ConfigurationError(f"target '{weathered.text}' names its weather, which a sweep takes: give --weather here")
-    twice = [t.title for i, t in enumerate(targets) if t.title in [other.title for other in targets[:i]]]
-    if twice:
-        raise ConfigurationError(f"target '{twice[0]}' is given twice: evaluate the two folders one after the other")
     if options.mean_over:
         names = SHOWN_CLASSES if options.mean_over == "synthia" else tuple(n.strip() for n in options.mean_over.split(","))
         targets = tuple(with_mean_over(target, names) for target in targets)

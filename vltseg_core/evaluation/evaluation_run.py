@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from vltseg_core.checkpoints import native
+from vltseg_core.data.data_set import FilesOnDisk
 from vltseg_core.data.labelled_images import EvaluationSet
 from vltseg_core.errors import ConfigurationError, InputError
 from vltseg_core.evaluation.comparison import CheckpointResults, Comparison, FramePicture, Measurement, unique_name
@@ -53,7 +55,8 @@ class EvaluationSettings:
         return {
             "checkpoints": [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in weights],
             "targets": [
-                [t.text, t.split, len(t.evaluation_set.images), list(t.evaluation_set.mean_classes)] for t in self.targets
+                [t.text, t.split, len(s.images), list(s.mean_classes), _label_map(s)]
+                for t, s in ((target, target.evaluation_set) for target in self.targets)
             ],
             "weathers": [list(weather) for weather in self.weathers],
             "protocol": [self.protocol.window, self.protocol.size, self.protocol.with_tta],
@@ -160,7 +163,16 @@ def _short_name(checkpoint: str) -> str:
 
 
 def _file_stem(words: str) -> str:
-    return re.sub(r"[^\w.+-]+", "_", words)
+    """A file's name of the words, and no other words'."""
+    return re.sub(r"[^\w.+-]+", "_", words) + "-" + hashlib.sha256(words.encode()).hexdigest()[:8]
+
+
+def _label_map(evaluation_set: EvaluationSet) -> str:
+    """Digest of how the labels on disk become classes, and predictions with them: an own folder's file can change it."""
+    images = evaluation_set.images
+    lookup = images.lookup.tobytes() if isinstance(images, FilesOnDisk) else b""
+    names = json.dumps(evaluation_set.class_names).encode()
+    return hashlib.sha256(names + evaluation_set.to_truth_classes.tobytes() + lookup).hexdigest()[:16]
 
 
 def _network(description: SegmenterDescription) -> tuple[tuple[str, str], ...]:

@@ -63,6 +63,16 @@ def parse_target(text: str, num_demo_images: int = NUM_DEMO_IMAGES) -> Target:
     return Target(text, name, split, in_weather(found.evaluation_set(Path(folder).expanduser(), split), weather), weather)
 
 
+def parse_targets(texts: Sequence[str], num_demo_images: int = NUM_DEMO_IMAGES) -> tuple[Target, ...]:
+    """The targets of several texts; ConfigurationError also where two of them would have one title."""
+    targets = tuple(parse_target(text, num_demo_images) for text in texts)
+    titles = [target.title for target in targets]
+    twice = [title for i, title in enumerate(titles) if title in titles[:i]]
+    if twice:
+        raise ConfigurationError(f"target '{twice[0]}' is given twice: take the two folders one after the other")
+    return targets
+
+
 def _one_weather(text: str) -> Weather:
     weathers = parse_weather(text)
     if len(weathers) != 1:

@@ -40,9 +40,12 @@ def parse(arguments: Sequence[str]) -> Arguments:
     while rest:
         option = rest.pop(0)
         name, has_value, value = option.partition("=")
-        if option in folders:
+        if name in folders:
+            given = [value] if has_value else []
             while rest and not rest[0].startswith("--"):
-                folders[option].update([_located(option, rest.pop(0))])
+                given.append(rest.pop(0))
+            for text in given:
+                _add(folders[name], name, text)
         elif name in values:
             if not has_value and not rest:
                 raise ConfigurationError(f"{name} needs a value. {USAGE}")
@@ -57,8 +60,9 @@ def parse(arguments: Sequence[str]) -> Arguments:
     return Arguments(recipe, Path(values["--output"]), resume, values["--wandb"], options)
 
 
-def _located(option: str, text: str) -> tuple[str, str]:
+def _add(folders: dict[str, str], option: str, text: str) -> None:
     key, separator, folder = text.partition("=")
     if not separator:
         raise ConfigurationError(f"{option} takes NAME[:SPLIT]=FOLDER, not '{text}'. {USAGE}")
-    return key, folder
+    if folders.setdefault(key, folder) != folder:
+        raise ConfigurationError(f"{option} {key} is given twice, as '{folders[key]}' and as '{folder}': put them in one folder")

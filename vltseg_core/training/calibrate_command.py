@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vltseg_core.checkpoints import native
-from vltseg_core.evaluation.targets import NUM_DEMO_IMAGES, parse_target
+from vltseg_core.evaluation.targets import NUM_DEMO_IMAGES, parse_targets
 from vltseg_core.runtime.weights_path import weights_path
 from vltseg_core.training.temperature import divide_mask_logits, fit_temperature, require_softmax
 
@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     checkpoint = native.load(weights_path(options.checkpoint))
     require_softmax(checkpoint.network)  # before minutes of work
-    targets = [parse_target(text, options.num_demo_images) for text in options.target]
+    targets = parse_targets(options.target, options.num_demo_images)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         tasks = {target.title: bar.add_task(target.title, total=len(target.evaluation_set.images)) for target in targets}

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from vltseg_core.data.labelled_images import CODE_MEMBERS
 from vltseg_core.labels import IGNORE
 from vltseg_core.training.distributed import mean_over_processes, sum_over_processes
+from vltseg_core.training.label_codes import admitted_classes, is_evidence
 
 
 def code_log_probabilities(class_logits: Tensor) -> Tensor:
@@ -51,10 +52,7 @@ def pixel_text_loss(score_map: Tensor, codes: Tensor, temperature: float) -> Ten
     total = F.cross_entropy(logits, codes.where(is_class, IGNORE), ignore_index=IGNORE, reduction="sum")
     is_set = ~is_class & (codes != IGNORE)
     ambiguous = logits.movedim(1, -1)[is_set]  # [N, K]
-    is_member = torch.zeros(len(CODE_MEMBERS), num_classes, dtype=torch.bool)
-    for code, members in enumerate(CODE_MEMBERS[num_classes:], num_classes):
-        is_member[code, list(members)] = True
-    admitted = ambiguous.masked_fill(~is_member.to(codes.device)[codes[is_set]], -torch.inf)
+    admitted = ambiguous.masked_fill(~admitted_classes(codes[is_set]), -torch.inf)
     total = total + (ambiguous.logsumexp(1) - admitted.logsumexp(1)).sum()
     return total / mean_over_processes((codes != IGNORE).sum().float()).clamp(min=1e-6)
 
@@ -86,15 +84,19 @@ class CodeFrequencies(nn.Module):
 def segment_dice(log_probabilities: Tensor, codes: Tensor) -> Tensor:
     """One minus the soft dice overlap, averaged over an image's segments, so that a small one counts as much.
 
-    A segment is all pixels of an image with the same code. Shapes as for `code_cross_entropy`; over all processes too.
+    A segment is all pixels of an image with the same code. Pixels that are no evidence for or against a code are left out
+    of its overlap, see `is_evidence`. Shapes as for `code_cross_entropy`; over all processes too.
     Source: Milletari et al., "V-Net", 2016; smoothing 1 as in Mask2Former.
     """
     counted = codes != IGNORE
     num_codes = log_probabilities.shape[1]
-    probabilities = log_probabilities.exp() * counted[:, None]
+    probabilities = log_probabilities.exp() * is_evidence(codes)
     truth = F.one_hot(codes.where(counted, num_codes), num_codes + 1)[..., :num_codes]  # [B, h, w, G]
     truth = truth.permute(0, 3, 1, 2).to(probabilities.dtype)
-    overlap = torch.einsum("bghw,bghw->bg", probabilities, truth)
+    with torch.autocast(
+        log_probabilities.device.type, enabled=False
+    ):  # which takes the sum in half precision, and 65,504 is its end
+        overlap = torch.einsum("bghw,bghw->bg", probabilities, truth)
     num_true = truth.sum((2, 3))
     dice = 1 - (2 * overlap + 1) / (probabilities.sum((2, 3)) + num_true + 1)
     occurs = num_true > 0

@@ -16,18 +16,21 @@ from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.nn import functional as F
 
+from vltseg_core.labels import IGNORE
 from vltseg_core.model.mask_decoder import MaskPrediction
 from vltseg_core.training.distributed import mean_over_processes
+from vltseg_core.training.label_codes import admitted_classes, is_evidence
 
 
 class Segments(NamedTuple):
     """An image's ground truth.
 
-    classes: train id of each segment, int64 [S]. masks: [S, H, W] in 0 and 1.
-    counted: [H, W], 0 where the label says nothing, else 1.
+    codes: label code of each segment, int64 [S]. admitted: whether it may be each class, bool [S, K].
+    masks: [S, H, W] in 0 and 1. counted: [S, H, W], 0 where a pixel is no evidence for or against the segment, else 1.
     """
 
-    classes: Tensor
+    codes: Tensor
+    admitted: Tensor
     masks: Tensor
     counted: Tensor
 
@@ -39,16 +42,16 @@ class Matching(NamedTuple):
     segments: Tensor
 
 
-def segments_of(labels: Tensor, num_classes: int) -> Segments:
-    """One segment a class that occurs in labels int64 [H, W]; values from `num_classes` on say nothing.
+def segments_of(codes: Tensor, num_classes: int) -> Segments:
+    """One segment a label code that occurs in codes int64 [H, W]; 255 says nothing.
 
-    They are left out of the mask and dice losses. The published head counts them as outside of every mask, which teaches
-    masks to leave out what was merely not annotated; here they may also be codes that stand for several classes, one of
-    which may well be the mask's.
+    What says nothing, or shares classes with a segment's code, is left out of its mask and dice losses, see `is_evidence`.
+    The published head counts it as outside of every mask, which teaches masks to leave out what was merely not annotated.
     """
-    counted = labels < num_classes
-    classes = labels[counted].unique()
-    return Segments(classes, (labels == classes[:, None, None]).float(), counted.float())
+    occurring = codes[codes != IGNORE].unique()
+    masks = (codes == occurring[:, None, None]).float()
+    counted = is_evidence(codes[None])[0, occurring].float()
+    return Segments(occurring, admitted_classes(occurring)[:, :num_classes], masks, counted)
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ class Mask2FormerLoss:
         final, *earlier = predictions[::-1]
         device = final.mask_logits.device
         generators = [None if seeds is None else torch.Generator(device).manual_seed(seeds[i]) for i in range(len(segments))]
-        layers = [self._layer_losses(prediction, segments, generators) for prediction in (final, *earlier[::-1])]
+        with torch.autocast(device.type, enabled=False):  # sums over thousands of points leave half precision's range
+            layers = [self._layer_losses(prediction, segments, generators) for prediction in (final, *earlier[::-1])]
         weights = {"class": self.class_weight, "mask": self.mask_weight, "dice": self.dice_weight}
         return {name: weight * torch.stack([layer[name] for layer in layers]).sum() for name, weight in weights.items()}
 
@@ -101,16 +105,17 @@ class Mask2FormerLoss:
     ) -> Matching:
         """The cheapest assignment of segments to queries of one image: mask logits [Q, h, w], class logits [Q, K + 1]."""
         points = torch.rand(1, self.num_points, 2, device=mask_logits.device, generator=generator)
-        counted = _sample(segments.counted[None, None], points, beyond="border")[0]  # [P]
-        truth = _sample(segments.masks[:, None], points.expand(len(segments.masks), -1, -1))  # [S, P]
+        at_segments = points.expand(len(segments.masks), -1, -1)
+        counted = _sample(segments.counted[:, None], at_segments, beyond="border")  # [S, P]
+        inside = _sample(segments.masks[:, None], at_segments) * counted  # [S, P]
+        outside = counted - inside
         logits = _sample(mask_logits[:, None].float(), points.expand(len(mask_logits), -1, -1))  # [Q, P]
-        cost_class = -class_logits.float().softmax(-1)[:, segments.classes]
-        num_counted = counted.sum().clamp(min=1e-6)
-        inside, outside = F.softplus(-logits) * counted, F.softplus(logits) * counted
-        cost_mask = (inside @ truth.T + outside @ (1 - truth).T) / num_counted
-        probabilities = logits.sigmoid() * counted
-        overlap = 2 * probabilities @ truth.T
-        cost_dice = 1 - (overlap + 1) / (probabilities.sum(-1)[:, None] + (truth * counted).sum(-1)[None] + 1)
+        cost_class = -(class_logits.float().softmax(-1)[:, :-1] @ segments.admitted.float().T)
+        num_counted = counted.sum(-1).clamp(min=1e-6)
+        cost_mask = (F.softplus(-logits) @ inside.T + F.softplus(logits) @ outside.T) / num_counted
+        probabilities = logits.sigmoid()
+        overlap = 2 * probabilities @ inside.T
+        cost_dice = 1 - (overlap + 1) / (probabilities @ counted.T + inside.sum(-1) + 1)
         cost = self.mask_weight * cost_mask + self.class_weight * cost_class + self.dice_weight * cost_dice
         largest = torch.finfo(cost.dtype).max
         queries, matched = linear_sum_assignment(cost.nan_to_num(nan=largest, posinf=largest, neginf=largest).cpu())
@@ -118,14 +123,15 @@ class Mask2FormerLoss:
         return Matching(torch.as_tensor(queries, device=device), torch.as_tensor(matched, device=device))
 
     def _class_loss(self, class_logits: Tensor, segments: Sequence[Segments], matchings: Sequence[Matching]) -> Tensor:
-        no_object = class_logits.shape[-1] - 1
-        targets = torch.full(class_logits.shape[:2], no_object, device=class_logits.device)
-        for target, image, matching in zip(targets, segments, matchings, strict=True):
-            target[matching.queries] = image.classes[matching.segments]
-        weights = torch.ones(no_object + 1, device=class_logits.device)
-        weights[no_object] = self.no_object_weight
-        total = F.cross_entropy(class_logits.float().transpose(1, 2), targets, weights, reduction="sum")
-        return total / mean_over_processes(weights[targets].sum())
+        """Cross-entropy of what each query may be: one of its segment's classes, or nothing."""
+        admitted = torch.zeros(class_logits.shape, dtype=torch.bool, device=class_logits.device)
+        admitted[..., -1] = True
+        for of_queries, image, matching in zip(admitted, segments, matchings, strict=True):
+            of_queries[matching.queries, :-1] = image.admitted[matching.segments]
+            of_queries[matching.queries, -1] = False
+        log_probabilities = class_logits.float().log_softmax(-1).masked_fill(~admitted, -torch.inf).logsumexp(-1)
+        weights = torch.where(admitted[..., -1], self.no_object_weight, 1.0)
+        return -(weights * log_probabilities).sum() / mean_over_processes(weights.sum())
 
     def _mask_losses(
         self,
@@ -136,7 +142,7 @@ class Mask2FormerLoss:
     ) -> dict[str, Tensor]:
         logits = torch.cat([m[pairs.queries] for m, pairs in zip(mask_logits, matchings, strict=True)])[:, None].float()
         truth = torch.cat([s.masks[pairs.segments] for s, pairs in zip(segments, matchings, strict=True)])[:, None]
-        counted = torch.cat([s.counted.expand(len(p.segments), 1, -1, -1) for s, p in zip(segments, matchings, strict=True)])
+        counted = torch.cat([s.counted[pairs.segments] for s, pairs in zip(segments, matchings, strict=True)])[:, None]
         num_masks = mean_over_processes(torch.as_tensor(float(len(logits)), device=logits.device)).clamp(min=1e-6)
         if not len(logits):
             nothing = mask_logits.sum() * 0.0  # keeps every parameter in the graph

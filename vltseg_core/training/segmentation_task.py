@@ -22,6 +22,7 @@ from vltseg_core.config import preset as network_preset
 from vltseg_core.data.labelled_images import EvaluationSet
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.evaluation.confusion import ConfusionMatrix
+from vltseg_core.labels import CITYSCAPES
 from vltseg_core.model.hierarchical_image_encoder import ConvImageEncoder, MobileClipImageEncoder
 from vltseg_core.model.vltseg import Vltseg, VltsegOutput
 from vltseg_core.runtime.sliding_window import SlidingWindow
@@ -46,15 +47,15 @@ from vltseg_core.training.validation_images import ValidationImage, predict_labe
 class SegmentationTask(pl.LightningModule):
     """Trains a network on label codes; every decoder layer is supervised.
 
-    Learned queries: Mask2Former's matching loss on one segment a class; codes that stand for several classes count for
-    nothing there. Text queries: the final layer by cross-entropy and dice at half the image's size, the others by
+    Learned queries: Mask2Former's matching loss on one segment a label code; its query may be any of the code's classes.
+    Text queries: the final layer by cross-entropy and dice at half the image's size, the others by
     cross-entropy at a quarter. Pixel-text matching at the labels' size.
 
     Args:
         preset: name of the network, see `vltseg_core.config.PRESETS`.
         network: changes to the preset, sections nested as in `vltseg_core.config.VltsegConfig`.
         class_embeddings: safetensors file of class embeddings [K, D], or the name of a set that comes with the package;
-            null makes them with the text tower that belongs to `pretrained`.
+            null takes those of `initial_weights`, else makes them with the text tower that belongs to `pretrained`.
         prompts: YAML file, or the name of one that comes with the package, for those that are made.
         initial_weights: weights of the same network to start from, a file or "tiny"; null starts from random ones.
         pretrained: what the image encoder starts from, see `load_pretrained_tower`; null starts from random weights.
@@ -109,18 +110,24 @@ class SegmentationTask(pl.LightningModule):
         self.network = Vltseg(varied(network_preset(preset), network or {}))
         config = self.network.config
         check_config(config)  # or what was trained would be refused when it is loaded
+        if config.classes != CITYSCAPES:
+            raise ConfigurationError(
+                f"a network of {config.classes.name}'s classes cannot be trained: every data set's labels become the 19 of "
+                "Cityscapes, so leave class_table as it is"
+            )
         # oneDNN's backward crashes on FastViT in channels_last (torch 2.14, CPU); the others train faster with it.
         is_fastvit = isinstance(self.network.image_encoder, MobileClipImageEncoder)
         self._memory_format = torch.contiguous_format if is_fastvit else torch.channels_last
         self.network.to(memory_format=self._memory_format)
         is_matched = ptm_weight > 0 or (config.fpn_decoder is not None and config.fpn_decoder.with_score_map)
         reads_text = is_matched or (config.mask_decoder is not None and config.mask_decoder.queries == "text")
-        if self.network.class_embeddings is not None and (reads_text or class_embeddings is not None):
-            self.network.class_embeddings.copy_(class_embeddings_of(self.network, class_embeddings, pretrained, prompts))
         if pretrained is not None:
             load_pretrained_tower(self.network.image_encoder, pretrained)
         if initial_weights is not None:
             load_initial_weights(self.network, weights_path(initial_weights))
+        texts = self.network.class_embeddings
+        if texts is not None and (class_embeddings is not None or (reads_text and not texts.any())):
+            texts.copy_(class_embeddings_of(self.network, class_embeddings, pretrained, prompts))
         freeze(self.network, encoder=freeze_encoder, num_stages=frozen_stages, matching=not is_matched)
         if activation_checkpointing:
             checkpoint_activations(self.network)

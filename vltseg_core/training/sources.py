@@ -50,13 +50,16 @@ def sets_to_measure_on(sources: list[Located], targets: list[Located]) -> dict[s
     """The targets, and each source's own validation split where it has one, by name.
 
     A split that the network is trained on as well is a measure of fit alone, and only measured on where there is no target.
+    Of two folders of one data set, the second's goes by its key.
     """
     found: dict[str, EvaluationSet] = {}
+    roots: dict[str, Path] = {}
     for source in sources:
         splits = source.data_set.splits
-        trains_on_it = "train_without_val" in splits and source.split in ("", "train")
+        trains_on_it = source.split.startswith("val") or ("train_without_val" in splits and source.split in ("", "train"))
         if "val" in splits and not (trains_on_it and targets):
-            found[source.data_set.name] = source._replace(split="val").evaluation_set()
+            is_first = roots.setdefault(source.data_set.name, source.root) == source.root
+            found[source.data_set.name if is_first else source.key] = source._replace(split="val").evaluation_set()
     for target in targets:
         name = target.data_set.name if target.split in ("", "val") else target.key
         found[name] = target.evaluation_set()

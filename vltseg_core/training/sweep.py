@@ -8,6 +8,7 @@ finished is never done again: the same command goes on where it stopped.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import subprocess
@@ -191,7 +192,10 @@ class Sweep:
         return self.folder(run) / "scores.json"
 
     def _check_same_sweep(self) -> None:
-        """Rows compare only if all that is no axis is the same; more values, axes' order aside, and targets may be added."""
+        """Rows compare only if all that is no axis is the same; more values, axes' order aside, and targets may be added.
+
+        A value or a target that keeps its name keeps its meaning, or what is finished would be shown for what it is not.
+        """
         settings, path = self.settings, self.settings.output / "sweep.json"
         now: dict[str, Any] = {
             "recipe": settings.plan.recipe.read_text(encoding="utf-8"),
@@ -205,6 +209,15 @@ class Sweep:
             raise ConfigurationError(
                 f"'{settings.output}' holds a sweep with other {' and '.join(changed)}: give its own, or another --output"
             )
+        for kind, named in self._named().items():
+            known = {} if before is None else before.get(kind, {})
+            changed = [name for name in named if name in known and known[name] != named[name]]
+            if changed:
+                raise ConfigurationError(
+                    f"'{settings.output}' holds results of '{changed[0]}' with {known[changed[0]]}, which is now "
+                    f"{named[changed[0]]}: name it otherwise, or give another --output"
+                )
+            now[kind] = known | named
         networks = {name: preset(name) for name in settings.plan.presets(settings.options)}
         known = {} if before is None else before.get("networks")
         if known is None or any(name in known and not _is_network(known[name], networks[name]) for name in networks):
@@ -214,6 +227,11 @@ class Sweep:
             )
         now["networks"] = known | {name: network.to_dict() for name, network in networks.items()}
         write_whole(path, json.dumps(now, indent=1))
+
+    def _named(self) -> dict[str, dict[str, str]]:
+        """What is recognised by its name alone: each run's options and each target's folder."""
+        targets = {target_name(target): target for target in self.settings.targets}
+        return {"runs": {run.name: " ".join(map(_with_digest, run.options)) for run in self.runs}, "targets": targets}
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -232,6 +250,12 @@ class Sweep:
 def target_name(target: str) -> str:
     """A target without its folder."""
     return target.partition("=")[0]
+
+
+def _with_digest(option: str) -> str:
+    """An option, with the digest of the file that it names."""
+    value = Path(option.partition("=")[2])
+    return f"{option} (SHA-256 {hashlib.sha256(value.read_bytes()).hexdigest()[:16]})" if value.is_file() else option
 
 
 def _is_network(fields: Mapping[str, Any], network: VltsegConfig) -> bool:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.evaluation.targets import parse_target
-from vltseg_core.training.sweep import FAILED, FINISHED, Row, Sweep, SweepSettings
+from vltseg_core.training.sweep import FAILED, FINISHED, Row, Sweep, SweepSettings, target_name
 from vltseg_core.training.sweep_plan import read_plan
 from vltseg_core.training.sweep_table import write_table
 
@@ -65,6 +65,10 @@ def _settings(arguments: Sequence[str], train_command: tuple[str, ...]) -> Sweep
     given = parser.parse_args(own)
     if given.jobs < 1:
         raise ConfigurationError(f"--jobs {given.jobs}: give 1 or more")
+    names = [target_name(target) for target in given.target]
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise ConfigurationError(f"--target {twice[0]} is given twice: the table has one column for it, so give one folder")
     plan = read_plan(given.sweep, given.recipe, given.axis)
     output = given.output or Path("runs") / f"sweep-{(given.sweep or plan.recipe).stem}"
     return SweepSettings(plan, tuple(given.data), tuple(given.target), output, train_command, tuple(options), given.jobs)
@@ -77,6 +81,9 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         argument = rest.pop(0)
         if not argument.startswith("--") or argument.partition("=")[0] in _OWN_OPTIONS:
             own.append(argument)
+        elif argument == "--validate":
+            while rest and not rest[0].startswith("--"):
+                options.append(f"--validate={rest.pop(0)}")
         elif "=" not in argument and rest and not rest[0].startswith("--"):
             options.append(f"{argument}={rest.pop(0)}")
         else:

@@ -131,10 +131,17 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _axis(name: str, values: Any) -> Axis:
     if isinstance(values, Mapping) and values and all(isinstance(group, Mapping) for group in values.values()):
-        return Axis(name, {str(label): tuple(_option(k, v) for k, v in group.items()) for label, group in values.items()})
-    if isinstance(values, Sequence) and not isinstance(values, str) and values:
-        return Axis(name, {_label(value): (_option(name, value),) for value in values})
-    raise ConfigurationError(f"axis '{name}' is neither a list of values nor settings by label: {values!r}")
+        labelled = [(str(label), tuple(_option(k, v) for k, v in group.items())) for label, group in values.items()]
+    elif isinstance(values, Sequence) and not isinstance(values, str) and values:
+        labelled = [(_label(value), (_option(name, value),)) for value in values]
+    else:
+        raise ConfigurationError(f"axis '{name}' is neither a list of values nor settings by label: {values!r}")
+    options = dict(labelled)
+    if len(options) < len(labelled):
+        raise ConfigurationError(
+            f"two values of axis '{name}' would have one label: give their settings labels that differ, in a sweep file"
+        )
+    return Axis(name, options)
 
 
 def _option(key: str, value: Any) -> str:

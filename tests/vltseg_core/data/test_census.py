@@ -68,6 +68,17 @@ def test_a_broken_label_file_shows_nothing_and_a_broken_image_does_not_matter_to
     assert class_counts(files).sum(axis=1).tolist() == [0, 0, 4]
 
 
+def test_what_could_not_be_read_once_is_counted_when_it_can_be(files: FilesOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as away:
+
+        def fail(*_: object) -> None:
+            raise InputError("the disk is away")
+
+        away.setattr(FilesOnDisk, "codes", fail)
+        assert class_counts(files).sum() == 0
+    assert class_counts(files).sum() > 0
+
+
 def test_the_census_reads_images_too_and_names_what_is_broken(files: FilesOnDisk) -> None:
     files.files[2].image.write_bytes(b"")
     seen: list[tuple[int, int]] = []

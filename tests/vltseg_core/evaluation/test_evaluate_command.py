@@ -13,14 +13,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from vltseg_core.checkpoints import native
 from vltseg_core.errors import CheckpointError, ConfigurationError, InputError, VltsegError
 from vltseg_core.evaluation import evaluation_run
 from vltseg_core.evaluation.evaluate_command import run
 from vltseg_core.evaluation.protocol import Protocol, protocol_in_words
 from vltseg_core.evaluation.targets import Weather, parse_target, parse_weather
 from vltseg_core.runtime import Segmenter
+from vltseg_core.runtime.weights_path import weights_path
 
 ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -65,6 +68,36 @@ def test_a_run_leaves_json_markdown_and_page_and_is_not_redone(
         run([*arguments, "--limit", "2"])
     with pytest.raises(InputError, match="is there already"):
         run(["--compare", str(tmp_path / "out"), "-o", str(tmp_path / "both")])
+
+
+def test_checkpoints_whose_names_look_alike_have_scores_of_their_own(camvid: Path, tmp_path: Path) -> None:
+    checkpoints = []
+    for place, bias in (("x/best", 0.0), ("y/best", 50.0), ("z/best_2", 0.0)):
+        network = native.load(weights_path("tiny")).network
+        with torch.no_grad():
+            network.class_embeddings.add_(bias)
+        (tmp_path / place).parent.mkdir()
+        native.save(network, tmp_path / f"{place}.safetensors", trained_on="nothing")
+        checkpoints += ["--checkpoint", str(tmp_path / f"{place}.safetensors")]
+    assert run([*checkpoints, "--target", f"camvid={camvid}", "--device", "cpu", "-o", str(tmp_path / "out")]) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())["checkpoints"]
+    first, second, third = (c["measurements"][0]["mean_iou"] for c in results)
+    assert [c["name"] for c in results] == ["best", "best 2", "best_2"] and first == third != second
+
+
+def test_results_of_another_label_map_are_not_taken_for_these(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for kind, picture in (("images", rng.integers(0, 256, (48, 64, 3), np.uint8)), ("labels", np.tile([0, 1], (48, 32)))):
+        (tmp_path / "own" / kind).mkdir(parents=True)
+        Image.fromarray(picture.astype(np.uint8)).save(tmp_path / "own" / kind / "a.png")
+    arguments = ["--checkpoint", "tiny", "--target", f"folder={tmp_path / 'own'}", "--device", "cpu", "-o", str(tmp_path / "out")]
+    for classes in ("{0: road, 1: sky}", "{0: sky, 1: road}"):
+        (tmp_path / "own" / "classes.yaml").write_text(classes)
+        if classes.startswith("{0: sky"):
+            with pytest.raises(InputError, match="results of other settings"):
+                run(arguments)
+        else:
+            assert run(arguments) == 0
 
 
 def test_torchrun_gives_what_one_process_gives(camvid: Path, tmp_path: Path) -> None:

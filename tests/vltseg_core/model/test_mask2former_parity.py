@@ -121,7 +121,7 @@ def test_the_loss_and_its_gradients_are_the_reference_s(
     *earlier, final = predictions
     torch.manual_seed(11)  # both draw their points in the same order
     expected = theirs(
-        final.mask_logits, final.class_logits, [s.masks for s in segments], [s.classes for s in segments],
+        final.mask_logits, final.class_logits, [s.masks for s in segments], [s.codes for s in segments],
         [{"masks_queries_logits": p.mask_logits, "class_queries_logits": p.class_logits} for p in earlier],
     )  # fmt: skip
     total = {n: sum(v for k, v in expected.items() if k.startswith(f"loss_{n}")) for n in ("cross_entropy", "mask", "dice")}

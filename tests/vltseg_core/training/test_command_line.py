@@ -61,6 +61,9 @@ def test_weights_are_a_start_however_large_images_entered_before(tmp_path: Path)
         (["training/recipes/tiny.yaml", "--data", "camvid"], "--data takes NAME[:SPLIT]=FOLDER, not 'camvid'"),
         (["training/recipes/tiny.yaml", "--data", "camvid=/nowhere"], "folder '/nowhere/train/images' is missing"),
         (["training/recipes/tiny.yaml", "--data", "mars=/nowhere"], "unknown data set 'mars'"),
+        (["training/recipes/tiny.yaml", "--data", "folder=/a", "folder=/b"], "--data folder is given twice, as '/a' and as '/b'"),
+        (["training/recipes/tiny.yaml", "--data=camvid=/nowhere"], "folder '/nowhere/train/images' is missing"),
+        (["training/recipes/tiny.yaml", "--validate=mars=/nowhere"], "unknown data set 'mars'"),
         (["training/recipes/tiny.yaml", "--output"], "--output needs a value"),
         (["training/recipes/tiny.yaml", "--data.weights={camvid: 1}"], "there is nothing to train on"),
         (
@@ -82,7 +85,7 @@ def test_weights_are_a_start_however_large_images_entered_before(tmp_path: Path)
     ],
 )
 def test_mistakes_are_said_in_a_sentence(arguments: list[str], sentence: str, tmp_path: Path) -> None:
-    options = ["--output", str(tmp_path / "run")] if "--data" in arguments else []
+    options = ["--output", str(tmp_path / "run")] if any(a.startswith(("--data", "--validate")) for a in arguments) else []
     with pytest.raises(VltsegError) as error:
         run([*arguments, *options])
     assert sentence in str(error.value)

@@ -56,6 +56,28 @@ def test_dice_is_zero_for_the_truth_and_counts_small_segments_as_much() -> None:
     assert abs(float(dice) - (road + sky) / 2) < 1e-3
 
 
+def test_pixels_that_may_be_a_code_s_are_no_evidence_against_it_in_dice() -> None:
+    codes = torch.zeros(
+        1, 20, 20, dtype=torch.long
+    )  # a car known as one, and one that may be a bus
+    codes[0, :5], codes[0, 5:10] = CAR, VEHICLE
+    truth = torch.where(codes == VEHICLE, CAR, codes)
+    logits = 40.0 * F.one_hot(truth, 19).permute(0, 3, 1, 2) - 20.0
+    assert segment_dice(code_log_probabilities(logits), codes) < 1e-4
+    wrong = logits.clone()
+    wrong[0, :, :5] = wrong[0, :, -5:]  # the car taken for road
+    assert segment_dice(code_log_probabilities(wrong), codes) > 0.3
+
+
+def test_dice_is_as_exact_under_mixed_precision() -> None:
+    torch.manual_seed(0)
+    log_probabilities = code_log_probabilities(torch.randn(1, 19, 64, 64))
+    codes = torch.randint(0, 19, (1, 64, 64))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = segment_dice(log_probabilities, codes)
+    assert torch.equal(mixed, segment_dice(log_probabilities, codes))
+
+
 def test_ignored_pixels_have_no_gradient() -> None:
     logits = torch.randn(1, 19, 4, 4, requires_grad=True)
     codes = torch.randint(0, 19, (1, 4, 4))

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import torch
 
-from vltseg_core.labels import IGNORE
+from vltseg_core.data.labelled_images import VEHICLE
+from vltseg_core.labels import CITYSCAPES, IGNORE
 from vltseg_core.model.mask_decoder import MaskPrediction
 from vltseg_core.training.mask2former_loss import Mask2FormerLoss, segments_of
 
@@ -31,9 +32,49 @@ def perfect(order: tuple[int, ...] = (1, 3)) -> MaskPrediction:
 
 def test_segments_are_the_classes_that_occur() -> None:
     segments = segments_of(labels(), NUM_CLASSES)
-    assert segments.classes.tolist() == [1, 3]
+    assert segments.codes.tolist() == [1, 3]
+    assert segments.admitted.nonzero().tolist() == [[0, 1], [1, 3]]
     assert torch.equal(segments.masks[1] > 0, labels() == 3)
-    assert float(segments.counted.sum()) == 24 * 32
+    assert all(float(counted.sum()) == 24 * 32 for counted in segments.counted)
+
+
+def test_a_segment_of_several_classes_is_evidence_for_any_of_them_and_against_none() -> None:
+    codes = torch.zeros(32, 32, dtype=torch.long)
+    codes[:16] = VEHICLE
+    loss = Mask2FormerLoss(num_points=400, importance=0.0)
+    costs = {}
+    for name in ("car", "train", "sky"):
+        mask_logits = torch.where(codes == VEHICLE, 20.0, -20.0)[None, None].repeat(1, 2, 1, 1)
+        mask_logits[:, 1] *= -1  # the road
+        class_logits = torch.zeros(1, 2, 20)
+        class_logits[0, 0, CITYSCAPES.names.index(name)] = class_logits[0, 1, 0] = 20.0
+        class_logits.requires_grad_()
+        torch.manual_seed(0)
+        costs[name] = loss([MaskPrediction(mask_logits, class_logits)], [segments_of(codes, 19)])["class"]
+        (gradient,) = torch.autograd.grad(costs[name], class_logits)
+        assert gradient.isfinite().all() and gradient[0, 0, 19] >= 0  # it is never called nothing
+    assert costs["car"] < 1e-6 and costs["train"] < 1e-6 and costs["sky"] > 10
+
+
+def test_a_pixel_that_may_be_a_segment_s_does_not_count_for_its_mask() -> None:
+    codes = torch.zeros(4, 4, dtype=torch.long)
+    codes[0], codes[1], codes[2] = CITYSCAPES.names.index("car"), VEHICLE, IGNORE
+    segments = segments_of(codes, 19)
+    assert segments.codes.tolist() == [0, CITYSCAPES.names.index("car"), VEHICLE]
+    assert segments.counted[:, :, 0].tolist() == [[1, 1, 0, 1], [1, 0, 0, 1], [0, 1, 0, 1]]
+    assert segments.admitted[2].sum() == 4
+
+
+def test_the_loss_is_as_exact_under_mixed_precision() -> None:
+    segments = [segments_of(labels(), NUM_CLASSES)]
+    torch.manual_seed(1)
+    prediction = MaskPrediction(torch.randn(1, 4, 32, 32), torch.randn(1, 4, NUM_CLASSES + 1))
+    found = []
+    for is_mixed in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
+            found.append(Mask2FormerLoss(num_points=400)([prediction], segments))
+    assert found[0] == found[1]
 
 
 def test_each_segment_finds_its_query_whatever_the_order() -> None:

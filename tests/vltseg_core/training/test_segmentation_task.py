@@ -109,6 +109,26 @@ def test_matching_without_text_is_refused(task_of: Any) -> None:
         SegmentationTask("tiny")
 
 
+def test_other_classes_than_cityscapes_are_not_trained() -> None:
+    with pytest.raises(ConfigurationError, match="a network of camvid's classes cannot be trained"):
+        SegmentationTask("tiny", "minilm", network={"class_table": "camvid"})
+
+
+def test_texts_that_are_asked_for_go_over_those_of_the_weights_and_only_those(task_of: Any, tmp_path: Path) -> None:
+    name = "eva02_clip_l_text_queries"
+    before = task_of(name)
+    native.save(before.network, tmp_path / "start.safetensors", trained_on="nothing")
+    texts = torch.nn.functional.normalize(torch.randn(19, 512), dim=1)
+    save_class_embeddings(texts, tmp_path / "other.safetensors", "random")
+    start = str(tmp_path / "start.safetensors")
+    asked_for = SegmentationTask(name, str(tmp_path / "other.safetensors"), initial_weights=start)
+    assert torch.allclose(asked_for.network.class_embeddings, texts)
+    kept = SegmentationTask(name, initial_weights=start)
+    for key, tensor in kept.network.state_dict().items():
+        assert torch.equal(tensor, before.network.state_dict()[key]), key
+        assert key == "class_embeddings" or torch.equal(tensor, asked_for.network.state_dict()[key]), key
+
+
 def test_shared_batch_norms_keep_activations_names_and_what_is_frozen() -> None:
     task = SegmentationTask("tiny", "minilm", frozen_stages=2).eval()
     names, images = list(task.state_dict()), torch.randn(1, 3, 64, 64)

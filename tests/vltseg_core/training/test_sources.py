@@ -152,9 +152,18 @@ def test_a_set_that_is_trained_on_is_measured_on_only_where_there_is_no_other(ca
         SourcesDataModule({"gta5:train_without_val": str(tmp_path)}, {"camvid": str(camvid)}),
     )
     targeted = SourcesDataModule(roots, {"camvid": str(camvid)})
-    for data, expected in ((alone, ["gta5"]), (held_out, ["gta5", "camvid"]), (targeted, ["camvid"])):
+    trained_on_val = SourcesDataModule({"gta5:val": str(tmp_path)}, {"camvid": str(camvid)})
+    of_each = ((alone, ["gta5"]), (held_out, ["gta5", "camvid"]), (targeted, ["camvid"]), (trained_on_val, ["camvid"]))
+    for data, expected in of_each:
         data.setup("fit")
         assert list(data.evaluation_sets) == expected
+
+
+def test_two_folders_of_one_data_set_are_both_measured_on(camvid: Path, tmp_path: Path) -> None:
+    (tmp_path / "again").symlink_to(camvid)
+    data = SourcesDataModule({"camvid:train_day": str(camvid), "camvid:train_dusk": str(tmp_path / "again")})
+    data.setup("fit")
+    assert list(data.evaluation_sets) == ["camvid", "camvid:train_dusk"]
 
 
 def test_a_crop_shows_the_wanted_class() -> None:

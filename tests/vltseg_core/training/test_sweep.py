@@ -19,7 +19,9 @@ import pytest
 
 from vltseg_core.config import DEFAULT_PRESET, PRESETS
 from vltseg_core.errors import ConfigurationError
+from vltseg_core.training.datamodule import SourcesDataModule
 from vltseg_core.training.sweep import FAILED, FINISHED, Sweep, SweepSettings
+from vltseg_core.training.sweep_command import _settings
 from vltseg_core.training.sweep_plan import read_plan
 from vltseg_core.training.sweep_table import write_table
 
@@ -99,6 +101,35 @@ def test_a_folder_keeps_to_one_sweep_at_a_time(settings: SweepSettings) -> None:
         Sweep(replace(settings, options=("--trainer.max_steps=1",))).run(lambda rows: None)
     with pytest.raises(ConfigurationError, match="a sweep, or a training run that one left behind, is at work"):
         Sweep(settings).run(lambda rows: Sweep(settings).run(lambda _: None) and None)
+
+
+def test_a_name_keeps_its_meaning(settings: SweepSettings, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.safetensors"
+    texts.write_text("one")
+    (tmp_path / "other").mkdir()
+    axes = ("model.ptm_weight=1", f"model.class_embeddings={texts}")
+    Sweep(with_axes(settings, *axes)).run(lambda rows: None)
+    with pytest.raises(ConfigurationError, match=r"results of 'camvid:train_dusk' with camvid:train_dusk=/data, which is now"):
+        Sweep(replace(with_axes(settings, *axes), targets=("camvid:train_dusk=/other",))).run(lambda rows: None)
+    moved = texts.rename(tmp_path / "other" / texts.name)
+    other_file = (axes[0], f"model.class_embeddings={moved}")
+    with pytest.raises(ConfigurationError, match="name it otherwise, or give another --output"):
+        Sweep(with_axes(settings, *other_file)).run(lambda rows: None)
+    texts.write_text("another")
+    with pytest.raises(ConfigurationError, match=r"results of 'model.ptm_weight=1,model.class_embeddings=texts' with"):
+        Sweep(with_axes(settings, *axes)).run(lambda rows: None)
+    texts.write_text("one")
+    rows = Sweep(with_axes(settings, *axes)).run(lambda rows: None)
+    assert [row.status for row in rows.values()] == [FINISHED] and num_trainings(settings) == 1
+
+
+def test_what_is_for_train_py_goes_to_it_and_a_target_is_given_once(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").touch()
+    given = ["--recipe", str(tmp_path / "recipe.yaml"), "--axis", "a=1,2", "--target", "demo:clear", "--validate", "kitti=/k"]
+    settings = _settings([*given, "acdc=/a", "--trainer.max_steps", "5"], ("train.py",))
+    assert settings.options == ("--validate=kitti=/k", "--validate=acdc=/a", "--trainer.max_steps=5")
+    with pytest.raises(ConfigurationError, match="--target demo:clear is given twice"):
+        _settings([*given, "--target", "demo:clear"], ("train.py",))
 
 
 def test_a_sweep_does_not_go_on_with_another_network_by_the_same_name(
@@ -204,6 +235,15 @@ def test_the_sweep_files_that_come_with_the_package_are_whole() -> None:
         assert len(read_plan(path, None, []).runs()) >= 9, path
 
 
+def test_the_sweep_over_sources_trains_each_row_on_what_it_is_named_after(tmp_path: Path) -> None:
+    drawn = {}
+    for run in read_plan(ROOT / "training/sweeps/sources.yaml", None, []).runs():
+        weights = json.loads(run.options[0].removeprefix("--data.weights="))
+        drawn[run.settings["sources"]] = SourcesDataModule(dict.fromkeys(("gta5", "synthia"), str(tmp_path)), weights=weights)
+    names = {label: data.source_names for label, data in drawn.items()}
+    assert names == {"gta5": ["gta5"], "synthia": ["synthia"], "gta5+synthia": ["gta5", "synthia"]}
+
+
 @pytest.mark.parametrize(
     ("axes", "text", "sentence"),
     [
@@ -211,6 +251,8 @@ def test_the_sweep_files_that_come_with_the_package_are_whole() -> None:
         (["ptm"], "axes: {}", "--axis takes SETTING=VALUE,VALUE, not 'ptm'"),
         ([], "axes: {a: 3}", "axis 'a' is neither a list of values nor settings by label"),
         ([], "axis: {a: [3]}", "must hold 'axes', and 'recipe' if any"),
+        (["a=x/t.safetensors,y/t.safetensors"], "axes: {}", "two values of axis 'a' would have one label"),
+        ([], "axes: {a: {1: {b: 2}, '1': {b: 3}}}", "two values of axis 'a' would have one label"),
         ([], "axes: {a: [x/y, x y]}", "two runs of the sweep would have one name"),
     ],
 )
