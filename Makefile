@@ -4,13 +4,18 @@
 
 PYTHON ?= python3
 VENV := .venv
-READY := $(VENV)/.ready
 BIN := $(VENV)/bin
 ROS_SOURCED := $(shell [ -n "$$ROS_DISTRO" ] && $(PYTHON) -c 'import rclpy' 2>/dev/null && echo yes)
 ifeq ($(ROS_SOURCED),yes)
 EXTRAS := train,dev
+CONSTRAINTS := constraints_ros.txt
+READY := $(VENV)/.ready-with-ros
+OTHER_READY := $(VENV)/.ready
 else
 EXTRAS := ros,train,dev
+CONSTRAINTS := constraints.txt
+READY := $(VENV)/.ready
+OTHER_READY := $(VENV)/.ready-with-ros
 endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -21,16 +26,17 @@ help: ## Show the commands
 
 setup: $(READY) ## Make .venv with everything in it
 
-$(READY): setup.py constraints.txt Makefile
+$(READY): setup.py constraints_common.txt $(CONSTRAINTS) Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo "error: $$($(PYTHON) --version) is too old: install Python 3.10 or newer, or run make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "error: this Python cannot make virtual environments: sudo apt install python3-venv"; exit 1; }
 	@[ -n "$(ROS_SOURCED)" ] || [ "$$(uname -sm)" = "Linux x86_64" ] || \
 		{ echo "error: PyPI has no ROS 2 for $$(uname -sm): install ROS 2 (apt) and source its setup.bash first"; exit 1; }
+	@[ ! -e $(OTHER_READY) ] || rm -rf $(VENV)
 	$(PYTHON) -m venv $(if $(ROS_SOURCED),--system-site-packages) $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --editable '.[$(EXTRAS)]' --constraint constraints.txt
+	$(BIN)/python -m pip install --editable '.[$(EXTRAS)]' --constraint $(CONSTRAINTS)
 	@touch $@
 
 demo: $(READY) ## Drawn scenes through the real node: overlays, video, bag and report in demo_output/

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Known vulnerabilities of the pinned dependencies: pip-audit, in an environment that is thrown away.
 
-    python .ci/audit.py [constraints.txt]
+    python .ci/audit.py [constraints.txt ...]
+
+Each file's set of versions is asked for by itself, since two sets may pin two versions of one thing.
 
 Exit code 0: every dependency that the database knows is clean. 1: some are not. 2: nobody could be asked, which is no
 clean bill: pip-audit itself ends with 0 where a mirror of PyPI has packages and no vulnerability database.
@@ -23,20 +25,36 @@ ROOT = Path(__file__).parents[1]
 
 
 def main() -> int:
-    requirements = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "constraints.txt"
+    files = [Path(path) for path in sys.argv[1:]] or [ROOT / "constraints.txt", ROOT / "constraints_ros.txt"]
+    exit_codes = []
     with tempfile.TemporaryDirectory(prefix="vltseg_audit_") as folder:
+        requirements = Path(folder) / "requirements.txt"
         venv.create(folder, with_pip=True)
         python = f"{folder}/bin/python"
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PIP_AUDIT]
         if subprocess.run(install, stderr=subprocess.DEVNULL, check=False).returncode:
             print(f"audit: {PIP_AUDIT} cannot be installed: no package index is reachable. NOT audited", file=sys.stderr)
             return 2
-        for service in SERVICES:
-            exit_code, text = verdict(report(python, requirements, service), service)
-            if exit_code != 2:
-                break
-    print(text, file=sys.stderr if exit_code else sys.stdout)
-    return exit_code
+        for file in files:
+            requirements.write_text("".join(f"{line}\n" for line in pins(file)))
+            for service in SERVICES:
+                exit_code, text = verdict(report(python, requirements, service), service)
+                if exit_code != 2:
+                    break
+            print(f"{file.name}: {text}", file=sys.stderr if exit_code else sys.stdout)
+            exit_codes.append(exit_code)
+    return max(exit_codes)
+
+
+def pins(file: Path) -> list[str]:
+    """The versions that a constraints file pins, and those that it refers to by `-c`."""
+    pinned = []
+    for line in file.read_text().splitlines():
+        if line.startswith("-c "):
+            pinned += pins(file.parent / line.removeprefix("-c ").strip())
+        elif line and not line.startswith("#"):
+            pinned.append(line)
+    return pinned
 
 
 def report(python: str, requirements: Path, service: str) -> dict[str, Any] | None:

@@ -93,9 +93,10 @@ def main() -> None:
         for name, r in results.items()
     ]
     print("\n" + markdown_table(["measured on", "images", "classes", "mIoU %", "pixel accuracy %"], rows))
-    ious = [result.iou() for result in results.values()]
-    by_class = [[name, *(_cell(iou.get(name, np.nan)) for iou in ious)] for name in sets["drawn, clear"].class_names]
-    print("\n" + markdown_table(["class", *results], by_class))
+    for class_names in dict.fromkeys(evaluation_set.class_names for evaluation_set in sets.values()):  # CamVid has its own
+        ious = {name: results[name].iou() for name in sets if sets[name].class_names == class_names}
+        by_class = [[name, *(_cell(iou[name]) for iou in ious.values())] for name in class_names]
+        print("\n" + markdown_table(["class", *ious], by_class))
     as_they_are = Segmenter.load(arguments.checkpoint, max_input_pixels=0)
     speed = {f"{w}x{h}": milliseconds(as_they_are, (h, w)) for w, h in ((480, 360), (640, 360), (1280, 720))}
     print("\nsegment(), one image, entering as it is: " + ", ".join(f"{size} {ms:.0f} ms" for size, ms in speed.items()))

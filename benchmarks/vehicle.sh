@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Everything that is to be measured on a vehicle's computer, into one folder: engines, network, decode head, node.
+# What a vehicle's computer gives, into one folder: engines and the network on its GPU; decode head and node on its processor.
 #
 #     benchmarks/vehicle.sh [FOLDER]
 #

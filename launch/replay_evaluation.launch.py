@@ -17,9 +17,9 @@ from launch import LaunchContext, LaunchDescription
 # name, default (None: must be given), description; an empty value leaves the option of `vltseg evaluate-bag` as it is
 ARGUMENTS = (
     ("bag", None, "The bag to play: its folder, or its .mcap or .db3 file."),
-    ("checkpoint", "", "Weights: a .safetensors file, or a preset such as tiny."),
+    ("checkpoint", "", "Weights: a .safetensors file, tiny, or the name of a fetched checkpoint such as acdc_1."),
     ("device", "", "auto, cpu, cuda or cuda:N."),
-    ("params_file", "", "YAML file with the node's parameters, as on the vehicle."),
+    ("params_file", "", "YAML file of the node; its cameras, input_health and min_confidence are left out."),
     ("rate", "", "Speed of playing; 1 is real time."),
     ("lossless", "false", "true: play each frame when the one before was answered, so that none is dropped."),
     ("min_confidence", "", "Pixels less certain get label 255: 0 to 1."),

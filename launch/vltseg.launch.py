@@ -22,20 +22,21 @@ ARGUMENTS = (
     ("cameras", "", "Camera names, separated by commas (front,left); each listens to <camera>/image. Empty: one camera."),
     ("image_topic", "image", "Topic that the single camera's raw images come on (without cameras)."),
     ("image_transport", "", "raw or compressed (CompressedImage on <image_topic>/compressed)."),
-    ("checkpoint", "", "Weights: a .safetensors file, or a preset such as tiny."),
+    ("checkpoint", "", "Weights: a .safetensors file, tiny, or the name of a fetched checkpoint such as acdc_1."),
     ("device", "", "auto, cpu, cuda or cuda:N."),
     ("backend", "", "auto, eager, compile, tensorrt or onnxruntime."),
     ("engine_cache", "", "Folder of engines."),
     ("precision", "", "auto, fp32, fp16 or bf16."),
     ("params_file", str(SHARE / "config" / "vltseg.yaml"), "YAML file with the node's parameters."),
-    ("use_sim_time", "false", "Use the clock on /clock, as for bags played with --clock."),
-    ("autostart", "true", "Configure and activate at start; false: wait for a lifecycle manager."),
+    ("use_sim_time", "", "true: use the clock on /clock, as for bags played with --clock."),
+    ("autostart", "", "true: configure and activate at start; false: wait for a lifecycle manager."),
     ("respawn", "false", "Start the node again, after 2 s, when it ends by itself, as with exit code 1 when a GPU is lost."),
     ("log_level", "info", "debug, info, warn, error or fatal."),
     ("rviz", "false", "Open RViz with image, overlay and mask."),
-    ("fastdds_profile", "true", "Use the Fast DDS profile for large images, unless FASTDDS_DEFAULT_PROFILES_FILE is set."),
+    ("fastdds_profile", "true", "Use the Fast DDS profile for large images, unless the environment names another."),
 )
 STRING_PARAMETERS = ("image_transport", "checkpoint", "device", "backend", "engine_cache", "precision")
+BOOL_PARAMETERS = ("use_sim_time", "autostart")
 
 
 def start_node(context: LaunchContext) -> list[LifecycleNode]:
@@ -45,9 +46,11 @@ def start_node(context: LaunchContext) -> list[LifecycleNode]:
     cameras = [camera.strip() for camera in given["cameras"].split(",") if camera.strip()]
     if cameras:
         parameters["cameras"] = cameras
-    for name in ("use_sim_time", "autostart"):
-        parameters[name] = ParameterValue(LaunchConfiguration(name), value_type=bool)
-    parameters["stop_with_parent"] = True
+    switches = [name for name in BOOL_PARAMETERS if given[name]]
+    parameters |= {name: ParameterValue(LaunchConfiguration(name), value_type=bool) for name in switches}
+    parameters["stop_with_parent"] = True  # whatever the file says: a launch that is killed leaves no node behind
+    pushed = "" if given["namespace"].startswith("/") else context.launch_configurations.get("ros_namespace", "")
+    logger = ".".join(part for part in (*pushed.split("/"), *given["namespace"].split("/"), given["node_name"]) if part)
     topic = given["image_topic"]
     remappings = [] if cameras else [("image", topic), ("image/compressed", f"{topic}/compressed")]
     return [
@@ -58,7 +61,9 @@ def start_node(context: LaunchContext) -> list[LifecycleNode]:
             namespace=given["namespace"],
             parameters=[given["params_file"], parameters],
             remappings=remappings,
-            arguments=["--ros-args", "--log-level", f"{given['node_name']}:={given['log_level']}"],
+            arguments=["--ros-args", "--log-level", f"{logger}:={given['log_level']}"],
+            sigterm_timeout="40",  # after Ctrl-C a network or a build that hangs is waited for, and the black box written
+            sigkill_timeout="10",
             respawn=given["respawn"].lower() == "true",
             respawn_delay=2.0,
             output="screen",
@@ -82,6 +87,7 @@ def generate_launch_description() -> LaunchDescription:
         executable="rviz2",
         namespace=LaunchConfiguration("namespace"),
         arguments=["-d", str(SHARE / "config" / "vltseg.rviz")],
+        remappings=[("image", LaunchConfiguration("image_topic"))],
         condition=IfCondition(LaunchConfiguration("rviz")),
     )
     return LaunchDescription([*declared, environment, OpaqueFunction(function=start_node), rviz])

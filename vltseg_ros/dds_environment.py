@@ -20,6 +20,12 @@ _WITH_FAST_DDS_2 = ("humble", "iron", "jazzy")  # which know the profile's varia
 _DISCOVERY_VARIABLES = ("ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER", "ROS_SUPER_CLIENT")
 
 
+def profiles_variable() -> str:
+    """The variable that names Fast DDS's profiles; before Kilted that is Fast DDS 2, which knows it by its older name."""
+    is_older = os.environ.get("ROS_DISTRO") in _WITH_FAST_DDS_2
+    return "FASTRTPS_DEFAULT_PROFILES_FILE" if is_older else "FASTDDS_DEFAULT_PROFILES_FILE"
+
+
 @contextmanager
 def isolated_dds() -> Iterator[int]:
     """For the length of the `with` block, this process and its children are on a DDS domain of their own.

@@ -151,8 +151,13 @@ class _Rate:
         return len(self._times) / max(0.1, min(_WINDOW_S, now - self._start_s))
 
 
-def describe_segmenter(description: SegmenterDescription) -> dict[str, str]:
-    """A segmenter's description as it is shown."""
+def served_by(description: SegmenterDescription) -> str:
+    """Which backend serves, and why, in a sentence."""
+    return f"serving by {description.backend} ({description.backend_reason})"
+
+
+def describe_segmenter(description: SegmenterDescription, memory_bytes: int) -> dict[str, str]:
+    """A segmenter's description and the memory in use, as they are shown."""
     size, limit = description.input_size, ""
     if description.max_input_pixels:
         limit = f", at most {description.max_input_pixels} pixels"
@@ -165,4 +170,5 @@ def describe_segmenter(description: SegmenterDescription) -> dict[str, str]:
         "precision": description.precision,
         "backend": f"{description.backend} ({description.backend_reason})",
         "input size": f"{size[1]}x{size[0]}" if size else f"the image's own{limit}",
+        "memory (MB)": f"{memory_bytes / 1e6:.0f}",
     }

@@ -33,11 +33,14 @@ def evaluate_bag(
         typer.Option("-o", "--output", help="Folder for the results; bag_evaluation or bag_comparison unless given."),
     ] = None,
     checkpoint: Annotated[
-        str | None, typer.Option(help="Preset with built-in weights, or a weights file; tiny unless --params-file says else.")
+        str | None, typer.Option(help="Weights file, tiny or a fetched checkpoint; tiny unless --params-file says else.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None,
     params_file: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="YAML file with the node's parameters, as on the vehicle.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="YAML file of the node, without its cameras, input_health, min_confidence."
+        ),
     ] = None,
     rate: Annotated[float, typer.Option(callback=positive, help="Speed of playing; 1 is real time.")] = 1.0,
     lossless: Annotated[

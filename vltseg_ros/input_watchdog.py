@@ -9,6 +9,8 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
+from vltseg_ros.dds_environment import profiles_variable
+
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
@@ -41,7 +43,7 @@ def explain_silence(node: Node, subscription: Subscription[Any], seconds: float)
             )
         return (
             f"{silent}, though it has publishers: {listed}. Best-effort images over 0.5 MB need the Fast DDS profile "
-            "of this package on the camera's side too (FASTDDS_DEFAULT_PROFILES_FILE)"
+            f"of this package on the camera's side too ({profiles_variable()})"
         )
     others = sorted(
         name

@@ -30,11 +30,11 @@ class _Layout(NamedTuple):
     to_rgb: int | None
 
 
-_BAYER = {
-    "rggb": cv2.COLOR_BayerRGGB2RGB,
-    "bggr": cv2.COLOR_BayerBGGR2RGB,
-    "gbrg": cv2.COLOR_BayerGBRG2RGB,
-    "grbg": cv2.COLOR_BayerGRBG2RGB,
+_BAYER = {  # OpenCV's names, of any version, begin at the second row's second pixel
+    "rggb": cv2.COLOR_BayerBG2RGB,
+    "bggr": cv2.COLOR_BayerRG2RGB,
+    "gbrg": cv2.COLOR_BayerGR2RGB,
+    "grbg": cv2.COLOR_BayerGB2RGB,
 }
 _COLOUR = {
     "rgb": (3, None),
@@ -115,7 +115,7 @@ def _demosaic(mosaic: NDArray[np.uint8], code: int) -> NDArray[np.uint8]:
 
 
 def _by_cv_bridge(message: Image) -> NDArray[np.uint8]:
-    """Whatever else cv_bridge knows; it ignores padding, so only tightly packed rows reach it."""
+    """Whatever else cv_bridge knows; where it took padding for pixels, the picture has another size, and is refused."""
     unknown = RejectedImageError(
         "encoding", f"encoding '{said(message.encoding)}' is not known here: publish rgb8, bgr8, mono8, bayer or yuv422"
     )
@@ -125,7 +125,7 @@ def _by_cv_bridge(message: Image) -> NDArray[np.uint8]:
         raise unknown from None
     try:
         picture = CvBridge().imgmsg_to_cv2(message, "rgb8")
-    except (CvBridgeError, AttributeError, LookupError, ValueError, TypeError, RuntimeError, cv2.error):
+    except (CvBridgeError, ImportError, AttributeError, LookupError, ValueError, TypeError, RuntimeError, cv2.error):
         raise unknown from None
     if picture.shape != (message.height, message.width, 3) or picture.dtype != np.uint8:
         raise unknown

@@ -6,7 +6,10 @@ from __future__ import annotations
 import sys
 
 from vltseg_core.errors import VltsegError
-from vltseg_ros import ending_signals
+from vltseg_ros import (
+    ending_signals,
+    parent_process,  # noqa: F401  # notes its parent as it is imported
+)
 from vltseg_ros.ros_installation import require_ros
 
 

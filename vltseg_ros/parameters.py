@@ -34,7 +34,7 @@ def _parameter(
 class NodeParameters:
     """The node's settings."""
 
-    checkpoint: str = _parameter("tiny", "Weights: a .safetensors file, or a preset whose weights come with the package.")
+    checkpoint: str = _parameter("tiny", "Weights: a .safetensors file, tiny, or the name of a fetched checkpoint.")
     device: str = _parameter("auto", "auto (a GPU if there is one), cpu, cuda or cuda:N.")
     precision: str = _parameter("auto", "auto (fp16 on a GPU), fp32, fp16 or bf16.", choices=("auto", "fp32", "fp16", "bf16"))
     backend: str = _parameter(

@@ -8,7 +8,7 @@ import os
 import signal
 
 _PR_SET_PDEATHSIG = 1
-_PARENT_AT_START = os.getppid()
+_PARENT_AT_START = os.getppid()  # imported before what takes seconds to import, or an early end of it goes unnoticed
 
 
 def end_with_parent() -> None:

@@ -53,7 +53,8 @@ class RecoveryLimits:
     """How much is tried.
 
     failures_in_a_row: without one answer between them, before the network is loaded anew. reloads: most in `window_s`,
-    one more is giving up. hangs: of these in `window_s` that many is giving up, for each leaves a thread behind.
+    one more is giving up. hangs: of these in `window_s` that many is giving up, for each leaves a thread behind. Both are
+    forgotten after `window_s` only where the network has answered since: loading may take longer than the window.
     smaller_batch_s: for how long fewer frames enter together after memory ran out. pause_s: before the second reload in
     the window, then twice as long each time.
     """
@@ -77,12 +78,13 @@ class RecoveryPolicy:
         self._reloads_s: deque[float] = deque()
         self._hangs_s: deque[float] = deque()
         self._not_finite_reloads = 0
+        self._has_answered = True
 
     def after(self, fault: Fault, now_s: float) -> Remedy:
         """What to do after this fault."""
         self._failures_in_a_row += 1
         for times in (self._reloads_s, self._hangs_s):
-            while times and times[0] < now_s - self._limits.window_s:
+            while self._has_answered and times and times[0] < now_s - self._limits.window_s:
                 times.popleft()
         if fault is Fault.HANG:
             self._hangs_s.append(now_s)
@@ -106,6 +108,7 @@ class RecoveryPolicy:
     def note_answer(self) -> None:
         """The network answered, so what failed before was no series."""
         self._failures_in_a_row = 0
+        self._has_answered = True
 
     def batch_size(self, now_s: float) -> int:
         """How many frames may enter the network together now."""
@@ -122,6 +125,7 @@ class RecoveryPolicy:
             return Remedy(Action.GIVE_UP)
         earlier = len(self._reloads_s)
         self._reloads_s.append(now_s)
+        self._has_answered = False
         self._not_finite_reloads += not_finite
         pause_s = self._limits.pause_s * 2 ** (earlier - 1) if earlier else 0.0
         return Remedy(Action.RELOAD, pause_s, self._not_finite_reloads > 1, self.batch_size(now_s))

@@ -42,7 +42,11 @@ _NETWORK_KEYS = (
 
 @dataclass(frozen=True)
 class ReplaySettings:
-    """How to play, and into which node. None leaves a parameter as the node or `params_file` has it."""
+    """How to play, and into which node. None leaves a parameter as the node or `params_file` has it.
+
+    One camera, a node that starts by itself, images of up to 68 megapixels, no `input_health` and `min_confidence` go over
+    `params_file`, since a replay plays and judges every frame.
+    """
 
     rate: float = 1.0
     """Speed of playing; 1 is real time."""
@@ -55,7 +59,7 @@ class ReplaySettings:
     checkpoint: str | None = None
     device: str | None = None
     params_file: Path | None = None
-    """YAML file with the node's parameters, as on the vehicle."""
+    """YAML file with the node's parameters."""
     node_command: Sequence[str] = SEGMENTATION_NODE
 
     @property
@@ -72,6 +76,8 @@ def start_node(settings: ReplaySettings, message_type: str, folder: OutputFolder
         "image_transport": _TRANSPORTS[message_type],
         "min_confidence": settings.min_confidence,
         "use_sim_time": True,
+        "cameras": [""],
+        "autostart": True,
         "max_image_megapixels": 68.0,
         "input_health": False,  # a replay measures the network, and its bag may hold unrelated pictures
     }

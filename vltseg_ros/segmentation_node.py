@@ -175,20 +175,19 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         return TransitionCallbackReturn.SUCCESS
 
     def _build_backend(self, segmenter: Segmenter) -> None:
-        wanted = segmenter.has_backend_to_build
-        self._building = BackendBuilding(segmenter, on_step=self._say_building, on_end=self._say_built) if wanted else None
-
-    def _say_building(self, step: str) -> None:
-        self.get_logger().info(f"building the backend: {step}")
+        self._building = None
+        if segmenter.has_backend_to_build:
+            log = self.get_logger().info
+            self._building = BackendBuilding(segmenter, on_step=lambda s: log(f"building: {s}"), on_end=self._say_built)
 
     def _say_built(self, failure: str | None, shortfall: str) -> None:
-        segmenter = self._segmenter
+        segmenter = self._segmenter  # which the executor's thread may take away
         if failure and segmenter:
             self.get_logger().error(f"the backend could not be built: {failure}")
+        elif shortfall and segmenter:  # rclpy takes one severity from one place of the code
+            self.get_logger().warning(diagnostics.served_by(segmenter.describe()))
         elif segmenter:
-            description = segmenter.describe()
-            say = self.get_logger().warning if shortfall else self.get_logger().info
-            say(f"serving by {description.backend} ({description.backend_reason})")
+            self.get_logger().info(diagnostics.served_by(segmenter.describe()))
 
     def _stop_serving(self) -> None:
         inputs, self._inputs = self._inputs, None
@@ -295,6 +294,8 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
         result = parameters.check_change(self._settings, changed)
         if result.successful and self._settings is not None:
             self._settings = parameters.updated(self._settings, changed)
+            for outputs in self._outputs.values() if self._inputs else ():
+                outputs.publish_label_info(self.get_clock().now().to_msg(), self._settings.min_confidence)
         return result
 
     def _report(self) -> None:
@@ -305,8 +306,7 @@ class SegmentationNode(LifecycleNode):  # type: ignore[misc]  # rclpy is untyped
             values |= serving.values()
             segmenter = serving.segmenter
         if segmenter is not None:
-            values |= diagnostics.describe_segmenter(segmenter.describe())
-            values["memory (MB)"] = f"{segmenter.memory_bytes() / 1e6:.0f}"
+            values |= diagnostics.describe_segmenter(segmenter.describe(), segmenter.memory_bytes())
         self._reports.publish(self._condition(), tuple(self._cameras_heard), values, self._black_box)
 
     @property

@@ -29,7 +29,7 @@ def load_segmenter(
     backend = BackendSettings(
         settings.backend,
         batch_size=batch_size,
-        engine_cache=Path(settings.engine_cache) if settings.engine_cache else None,
+        engine_cache=Path(settings.engine_cache).expanduser() if settings.engine_cache else None,
         allow_build=settings.allow_build,
         build_later=True,
         eager_reason=eager_reason,

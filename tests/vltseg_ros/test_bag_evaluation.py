@@ -32,13 +32,14 @@ STAND_IN = (sys.executable, str(Path(__file__).parent / "stand_in_node.py"))
 NUM_EACH = 6
 
 
-def run(bag, output, checkpoint="tiny", node_command=STAND_IN, lossless=True, min_confidence=0.0, **settings):
+def run(bag, output, checkpoint="tiny", node_command=STAND_IN, lossless=True, min_confidence=0.0, params_file=None, **settings):
     replay = ReplaySettings(
         lossless=lossless,
         with_confidence=True,
         checkpoint=checkpoint,
         device="cpu",
         min_confidence=min_confidence,
+        params_file=params_file,
         node_command=node_command,
     )
     with Progress(console=Console(file=io.StringIO())) as progress:
@@ -120,6 +121,16 @@ def test_the_best_and_the_worst_frames_are_kept_as_pictures(lossless, offline):
     conditions = ["clear", "night"]
     assert f"best_1_{conditions[best // NUM_EACH]}_{best:06d}.png" in names
     assert f"worst_1_{conditions[worst // NUM_EACH]}_{worst:06d}.png" in names
+
+
+def test_a_vehicle_s_parameters_serve_for_one_camera_that_starts_by_itself(bag, tmp_path):
+    parameters = tmp_path / "vehicle.yaml"
+    parameters.write_text(
+        '/**: {ros__parameters: {cameras: ["front", "left"], autostart: false, min_confidence: 0.9, max_frame_age_s: 100.0}}\n'
+    )
+    outcome = run(bag, tmp_path / "out", params_file=parameters)
+    assert sum(t.latency_ms > 0 for s in outcome.result.sequences for t in s.timings) == 2 * NUM_EACH
+    assert outcome.result.min_confidence == 0
 
 
 def test_pixels_under_the_threshold_are_255_and_count_as_missed(bag, offline, tmp_path):

@@ -75,6 +75,16 @@ def test_reloads_long_ago_do_not_count() -> None:
     policy = RecoveryPolicy(1)
     for now_s in range(0, 3600, int(LIMITS.window_s) + 1):
         assert policy.after(Fault.DEVICE_LOST, now_s) == Remedy(Action.RELOAD)
+        policy.note_answer()
+
+
+@pytest.mark.parametrize("load_s", [1, 40, 300])
+def test_reloads_without_an_answer_come_to_an_end_however_long_they_take(load_s: int) -> None:
+    policy = RecoveryPolicy(1)
+    actions = [policy.after(Fault.LOAD_FAILED, now_s).action for now_s in range(0, load_s * (LIMITS.reloads + 1), load_s)]
+    assert actions == [Action.RELOAD] * LIMITS.reloads + [Action.GIVE_UP]
+    policy = RecoveryPolicy(1)
+    assert [policy.after(Fault.HANG, now_s).action for now_s in (0, load_s)] == [Action.RELOAD, Action.GIVE_UP]
 
 
 def test_scores_that_stay_bad_after_a_reload_are_tried_in_fp32() -> None:
@@ -90,6 +100,7 @@ def test_scores_that_stay_bad_after_a_reload_are_tried_in_fp32() -> None:
 def test_a_second_hang_is_given_up_unless_the_first_was_long_ago() -> None:
     policy = RecoveryPolicy(1)
     assert policy.after(Fault.HANG, 0).action is Action.RELOAD
+    policy.note_answer()
     assert policy.after(Fault.HANG, LIMITS.window_s + 1).action is Action.RELOAD
     assert policy.after(Fault.HANG, LIMITS.window_s + 2).action is Action.GIVE_UP
 

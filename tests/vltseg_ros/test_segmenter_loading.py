@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 from tests.vltseg_ros.stand_in_segmenter import StandInSegmenter
+from vltseg_core.runtime.weights_path import weights_path
 from vltseg_ros.diagnostics import describe_segmenter
 from vltseg_ros.parameters import NodeParameters
 from vltseg_ros.segmenter_loading import load_segmenter
@@ -35,6 +37,12 @@ def test_a_negative_number_leaves_the_checkpoint_s_own(name: str, parameter: int
     assert asked_for()[name] is None
 
 
+def test_engines_lie_in_the_user_s_folder_by_its_short_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/driver")
+    assert asked_for(engine_cache="~/engines")["backend"].engine_cache == Path("/home/driver/engines")
+    assert weights_path("~/a.safetensors") == Path("/home/driver/a.safetensors")
+
+
 def test_an_input_size_is_asked_for_when_both_sides_are_given() -> None:
     assert asked_for()["input_size"] is None
     assert asked_for(input_height=360, input_width=640)["input_size"] == (360, 640)
@@ -50,4 +58,4 @@ def test_an_input_size_is_asked_for_when_both_sides_are_given() -> None:
 )
 def test_diagnostics_say_with_what_size_images_enter(size: tuple[int, int] | None, limit: int, shown: str) -> None:
     description = dataclasses.replace(StandInSegmenter().describe(), input_size=size, max_input_pixels=limit)
-    assert describe_segmenter(description)["input size"] == shown
+    assert describe_segmenter(description, 0)["input size"] == shown

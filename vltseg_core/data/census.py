@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +26,8 @@ from vltseg_core.errors import InputError
 OnProgress = Callable[[int, int], None]
 """Called with the frames done and all frames."""
 
-_FORMAT = 1
+_FORMAT = 2
+_UNREADABLE = -1
 
 
 class FrameCount(NamedTuple):
@@ -51,27 +52,34 @@ def take_census(files: FilesOnDisk, on_progress: OnProgress | None = None, *, nu
 
     num_workers: frames read at once, 0 for one a core. Threads, since the decoders let others run while they work.
     """
-    return _collect(files, _count_frame, on_progress, num_workers)
+    return _collect(files, _count_frame, on_progress, num_workers, range(len(files)))
 
 
 def class_counts(files: FilesOnDisk, on_progress: OnProgress | None = None, *, num_workers: int = 0) -> NDArray[np.int64]:
     """Pixels of each frame by label code, int64 [N, C]; zeros for a frame whose label file cannot be read.
 
-    Reads the label files alone, once: the counts are kept in the cache folder for as long as no file changes and all
-    can be read.
+    Reads the label files alone, once: the counts are kept in the cache folder for as long as no file changes. What could
+    not be read is tried again, for the cause may be gone without a trace in the file: a right, a disk that was away.
     """
     kept = cache_folder() / "class_counts" / f"{_fingerprint(files)}.npy"
-    if (known := _known_counts(kept, len(files))) is not None:
-        return known
-    census = _collect(files, _count_labels, on_progress, num_workers)
-    if census.problems:  # which may be gone the next time without a trace in the file: a right, a disk that was away
-        return census.counts
+    counts = _known_counts(kept, len(files))
+    unknown = range(len(files)) if counts is None else [int(i) for i in np.flatnonzero(counts[:, 0] == _UNREADABLE)]
+    if counts is None or unknown:
+        census = _collect(files, _count_labels, on_progress, num_workers, unknown)
+        counts = np.zeros((len(files), len(CODE_MEMBERS)), np.int64) if counts is None else counts
+        counts[unknown] = census.counts
+        counts[[unknown[i] for i in census.problems]] = _UNREADABLE
+        if len(census.problems) < len(unknown):
+            _keep(counts, kept)
+    return np.maximum(counts, 0)
+
+
+def _keep(counts: NDArray[np.int64], kept: Path) -> None:
     make_folder(kept.parent)
     beside = kept.with_suffix(f".{os.getpid()}.part")
     with beside.open("wb") as file:
-        np.save(file, census.counts)
+        np.save(file, counts)
     beside.replace(kept)
-    return census.counts
 
 
 def _known_counts(kept: Path, num_frames: int) -> NDArray[np.int64] | None:
@@ -83,15 +91,20 @@ def _known_counts(kept: Path, num_frames: int) -> NDArray[np.int64] | None:
 
 
 def _collect(
-    files: FilesOnDisk, count: Callable[[FilesOnDisk, int], FrameCount], on_progress: OnProgress | None, num_workers: int
+    files: FilesOnDisk,
+    count: Callable[[FilesOnDisk, int], FrameCount],
+    on_progress: OnProgress | None,
+    num_workers: int,
+    indices: Sequence[int],
 ) -> Census:
+    """Of the frames of these numbers, in their order; problems by place in it."""
     frames: list[FrameCount] = []
     pool = ThreadPoolExecutor(num_workers or os.cpu_count() or 1)
     try:
-        for frame in pool.map(partial(count, files), range(len(files))):
+        for frame in pool.map(partial(count, files), indices):
             frames.append(frame)
             if on_progress:
-                on_progress(len(frames), len(files))
+                on_progress(len(frames), len(indices))
     finally:  # Ctrl-C waits for the frames being read, not for those in the queue
         pool.shutdown(cancel_futures=True)
     counts = np.stack([frame.counts for frame in frames]) if frames else _nothing()[None][:0]

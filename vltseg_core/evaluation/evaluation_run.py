@@ -31,6 +31,7 @@ from vltseg_core.runtime import Segmenter, SegmenterDescription
 from vltseg_core.runtime.weights_path import weights_path
 
 MARKER = "evaluation.json"
+_FORMAT = 2
 ProgressOf = Callable[[str], Callable[[int, int], None]]
 """From what is being evaluated, in words, to what is called with frames done and frames in all."""
 
@@ -53,6 +54,7 @@ class EvaluationSettings:
         """All that the figures depend on, weights files by size and time of their last change."""
         weights = [weights_path(checkpoint) for checkpoint in self.checkpoints]
         return {
+            "format": _FORMAT,
             "checkpoints": [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in weights],
             "targets": [
                 [t.text, t.split, len(s.images), list(s.mean_classes), _label_map(s)]
@@ -134,9 +136,12 @@ def claim(settings: EvaluationSettings) -> None:
     described = json.dumps(settings.described(), indent=1)
     if output.exists() and not output.is_dir():
         raise InputError(f"'{output}' is a file: give another folder with -o")
-    is_ours = marker.is_file() and marker.read_text(encoding="utf-8") == described
-    if output.is_dir() and any(output.iterdir()) and not is_ours:
-        raise InputError(f"'{output}' holds other files, or results of other settings: give a new folder with -o")
+    kept = marker.read_text(encoding="utf-8") if marker.is_file() else ""
+    if output.is_dir() and any(output.iterdir()) and kept != described:
+        whose = (
+            "results of an earlier version" if kept and '"format"' not in kept else "other files, or results of other settings"
+        )
+        raise InputError(f"'{output}' holds {whose}: give a new folder with -o")
     for folder in ("frames", "pictures"):
         (output / folder).mkdir(parents=True, exist_ok=True)
     partial = output / f".{MARKER}.partial"

@@ -19,6 +19,9 @@ from vltseg_core.model.mask_decoder import MaskPrediction
 _BAND_VALUES = 1 << 20
 """Resized mask values that a band of rows may hold: 4 MiB in fp32, which stay in a processor's cache."""
 
+_BAND_VALUES_ON_GPU = 1 << 26
+"""There: 128 MiB in fp16, few enough bands that starting their kernels costs nothing beside their work."""
+
 
 class BestClasses(NamedTuple):
     """What labels and confidence are made of, each [B, H, W].
@@ -114,7 +117,8 @@ def _score_bands(mask_logits: Tensor, class_logits: Tensor, size: tuple[int, int
     height, width = size
     upper, lower, lower_share = _source_places(mask_height, height, masks)
     left, right, right_share = _source_places(mask_width, width, masks)
-    band_rows = max(1, _BAND_VALUES // (batch_size * num_queries * width))
+    band_values = _BAND_VALUES if masks.device.type == "cpu" else _BAND_VALUES_ON_GPU
+    band_rows = max(1, band_values // (batch_size * num_queries * width))
     for top in range(0, height, band_rows):
         rows = slice(top, min(top + band_rows, height))
         band = torch.lerp(masks[:, upper[rows]], masks[:, lower[rows]], lower_share[rows, None, None])

@@ -34,8 +34,11 @@ LEAST_AGREEMENT = {"fp32": Agreement(0.999, 0.001), "fp16": Agreement(0.99, 0.01
 
 @torch.inference_mode()
 def agreement(network: RunTimeNetwork, compiled: CompiledNetwork, shape: NetworkShape) -> Agreement:
-    """How far a compiled network agrees with its eager one, computed in fp32; values that are no numbers agree with nothing."""
-    images = example_images(shape, network)
+    """How far a compiled network agrees with its eager one, computed in fp32; values that are no numbers agree with nothing.
+
+    On the examples' mirror images: a recording that always gives the example's answer would agree on the example.
+    """
+    images = example_images(shape, network).flip(-1).contiguous(memory_format=torch.channels_last)
     reference = network if images.dtype == torch.float32 else copy.deepcopy(network).float()
     expected, found = _scores(reference(images.float()), shape), _scores(compiled(images), shape)
     best, labels = expected.max(1)  # [B, H, W]

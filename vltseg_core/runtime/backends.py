@@ -102,7 +102,9 @@ class BackendBuild:
                     self._runner.serve_with(ReadyBackend("eager", f"{name} failed: {error}"))
                     raise error from raised
                 missed.append(f"{name}: {error}")
-                if not isinstance(error, UnusableError) and not self._child.is_cancelled:
+                if self._child.is_cancelled:
+                    break  # nobody waits for the next one
+                if not isinstance(error, UnusableError):
                     _log.warning("backend %s does not work: %s", name, error)
                     failures.append(missed[-1])
                 continue
@@ -115,7 +117,7 @@ class BackendBuild:
         return "; ".join(failures)
 
     def cancel(self) -> None:
-        """End a build in a process of its own, if there is one; `run` then raises or goes on to the next."""
+        """End a build in a process of its own, if there is one; `run` then raises, or ends without another."""
         self._child.cancel()
 
     def _made(self, name: str, progress: Progress, *, in_process: bool) -> ReadyBackend:

@@ -12,6 +12,7 @@ from torch import Tensor
 from vltseg_core.errors import DeviceError
 from vltseg_core.runtime.agreement import CompiledNetwork, require_agreement
 from vltseg_core.runtime.cuda_graph import CudaGraph
+from vltseg_core.runtime.device import as_current
 from vltseg_core.runtime.network_runner import ReadyBackend
 from vltseg_core.runtime.run_time_network import NetworkShape, RunTimeNetwork, example_images, exported
 
@@ -21,7 +22,7 @@ def build_compiled(network: RunTimeNetwork, shape: NetworkShape, *, precision: s
     """The network compiled and checked; compiler: of torch.compile. Raises DeviceError where it fails or is refused."""
     example = example_images(shape, network)
     try:
-        with torch.inference_mode(False):
+        with as_current(example.device), torch.inference_mode(False):
             graph = exported(network, shape).module()
         compiled = torch.compile(graph, dynamic=False, fullgraph=True, backend=compiler)
         ready = _on_its_device(lambda images: tuple(compiled(images)), example)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import psutil
 import torch
 
@@ -44,6 +46,11 @@ def resolve_precision(name: str, device: torch.device) -> str:
     if name == "fp16" and device.type == "cpu":
         raise DeviceError("precision fp16 needs a GPU: use fp32 or bf16 on a CPU")
     return name
+
+
+def as_current(device: torch.device) -> AbstractContextManager[object]:
+    """While it lasts, what libraries do on this thread's current GPU, by default the first, they do on this one."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def describe_device(device: torch.device) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a camera still sees: cheap figures of a picture, and what they say in an operator's words.
 
-Everything is computed on a grey thumbnail, so that it costs less than a millisecond for a picture of 1920x1080. The limits
+Everything is computed on a grey thumbnail, so that it costs a few milliseconds for a picture of 1920x1080 at most. The limits
 lie between the drawn scenes and CamVid (day, dusk, night, fog, rain, snow) and the same pictures degraded, see
 docs/reliability.md.
 """

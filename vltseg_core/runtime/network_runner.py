@@ -14,6 +14,7 @@ from vltseg_core.runtime.agreement import CompiledNetwork
 from vltseg_core.runtime.run_time_network import NetworkShape, RunTimeNetwork, as_prediction
 
 _log = logging.getLogger(__name__)
+_MOST_SIZES_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class NetworkRunner:
     """Images of any number and size to their masks; one thread runs it while another may call `serve_with`.
 
     A compiled network takes images of its own size, in batches of its own: more go in several, fewer are filled up.
-    Other sizes go to the eager network; that is logged once for each size and shown in `reason`.
+    Other sizes go to the eager network; that is logged once for each of the first few sizes and shown in `reason`.
     """
 
     def __init__(self, network: RunTimeNetwork, backend: ReadyBackend) -> None:
@@ -69,7 +70,9 @@ class NetworkRunner:
 
     def _note_other_size(self, size: tuple[int, int], backend: ReadyBackend) -> None:
         shown = f"{size[1]}x{size[0]}"
-        if shown not in self._other_sizes:
+        if shown not in self._other_sizes and len(self._other_sizes) <= _MOST_SIZES_NAMED:
+            if len(self._other_sizes) == _MOST_SIZES_NAMED:
+                shown = "still other sizes"
             self._other_sizes.append(shown)
             _log.warning("images of %s go to the eager network: %s was made for %s", shown, backend.name, backend.shape)
 

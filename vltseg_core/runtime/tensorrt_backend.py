@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from vltseg_core.runtime.agreement import CompiledNetwork
+from vltseg_core.runtime.device import as_current
 from vltseg_core.runtime.nvidia_driver import driver_version
 
 
@@ -59,7 +60,8 @@ class TorchTensorrt:
     def compile(self, program: ExportedProgram, example: Tensor, settings: dict[str, Any]) -> Any:
         """As the protocol says."""
         dynamo = importlib.import_module("torch_tensorrt.dynamo")
-        return dynamo.compile(program, arg_inputs=[example], device=example.device, **settings)
+        with as_current(example.device):
+            return dynamo.compile(program, arg_inputs=[example], device=example.device, **settings)
 
     def left_out(self, module: Any) -> list[str]:
         """As the protocol says; torch_tensorrt names such a part of the module `_run_on_gpu_N`."""
@@ -73,9 +75,14 @@ class TorchTensorrt:
     def load(self, path: Path, example: Tensor) -> CompiledNetwork:
         """As the protocol says; its CUDA graphs are on, recorded in three passes."""
         torch_tensorrt = importlib.import_module("torch_tensorrt")
-        module = torch_tensorrt.load(str(path)).module()
+        with as_current(example.device):
+            module = torch_tensorrt.load(str(path)).module()
         torch_tensorrt.runtime.set_cudagraphs_mode(True)
-        network: CompiledNetwork = lambda images: tuple(module(images))  # noqa: E731  # the module gives a list or a tuple
+
+        def network(images: Tensor) -> tuple[Tensor, ...]:
+            with as_current(images.device):  # where it allocates its outputs
+                return tuple(module(images))  # a list or a tuple
+
         for _ in range(3):
             network(example)
         return network

@@ -17,7 +17,7 @@ def weights_path(checkpoint_or_preset: str | Path) -> Path:
     """The weights file of a preset or a fetched checkpoint by its name, or the file itself; CheckpointError where none is."""
     name = str(checkpoint_or_preset)
     if Path(name).suffix or "/" in name:
-        return Path(name)
+        return Path(name).expanduser()
     bundled = WEIGHTS_FOLDER / f"{name}.safetensors"
     if bundled.is_file():
         return bundled

@@ -145,7 +145,7 @@ class Mask2FormerLoss:
         counted = torch.cat([s.counted[pairs.segments] for s, pairs in zip(segments, matchings, strict=True)])[:, None]
         num_masks = mean_over_processes(torch.as_tensor(float(len(logits)), device=logits.device)).clamp(min=1e-6)
         if not len(logits):
-            nothing = mask_logits.sum() * 0.0  # keeps every parameter in the graph
+            nothing = mask_logits.float().sum() * 0.0  # keeps every parameter in the graph
             return {"mask": nothing, "dice": nothing}
         points = self._points(logits, [len(pairs.queries) for pairs in matchings], generators)
         logits_at, truth_at = _sample(logits, points), _sample(truth, points)  # [M, P]

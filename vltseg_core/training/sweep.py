@@ -8,7 +8,6 @@ finished is never done again: the same command goes on where it stopped.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import subprocess
@@ -25,6 +24,7 @@ from typing import Any
 from vltseg_core.config import VltsegConfig, preset
 from vltseg_core.errors import ConfigurationError
 from vltseg_core.evaluation.checkpoint_scores import Scores
+from vltseg_core.runtime.engine_cache import file_digest
 from vltseg_core.training.sweep_plan import SweepPlan, SweepRun
 from vltseg_core.whole_file import write_whole
 
@@ -211,7 +211,7 @@ class Sweep:
             )
         for kind, named in self._named().items():
             known = {} if before is None else before.get(kind, {})
-            changed = [name for name in named if name in known and known[name] != named[name]]
+            changed = [name for name in named if name in known and known[name] != named[name] and self._has_results(name)]
             if changed:
                 raise ConfigurationError(
                     f"'{settings.output}' holds results of '{changed[0]}' with {known[changed[0]]}, which is now "
@@ -230,8 +230,16 @@ class Sweep:
 
     def _named(self) -> dict[str, dict[str, str]]:
         """What is recognised by its name alone: each run's options and each target's folder."""
-        targets = {target_name(target): target for target in self.settings.targets}
-        return {"runs": {run.name: " ".join(map(_with_digest, run.options)) for run in self.runs}, "targets": targets}
+        digests: dict[Path, str] = {}
+        runs = {run.name: " ".join(_with_digest(option, digests) for option in run.options) for run in self.runs}
+        folders = {target_name(target): target.partition("=")[2] for target in self.settings.targets}
+        targets = {name: f"{name}={Path(folder).expanduser().resolve()}" if folder else name for name, folder in folders.items()}
+        return {"runs": runs, "targets": targets}
+
+    def _has_results(self, name: str) -> bool:
+        """Whether a run of that name was trained, or weights were measured on a target of that name."""
+        records = {run.name: self._record(run) for run in self.runs}
+        return bool(records.get(name, {}).get("trained")) or any(name in record.get("scores", {}) for record in records.values())
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -252,10 +260,15 @@ def target_name(target: str) -> str:
     return target.partition("=")[0]
 
 
-def _with_digest(option: str) -> str:
-    """An option, with the digest of the file that it names."""
-    value = Path(option.partition("=")[2])
-    return f"{option} (SHA-256 {hashlib.sha256(value.read_bytes()).hexdigest()[:16]})" if value.is_file() else option
+def _with_digest(option: str, digests: dict[Path, str]) -> str:
+    """An option, with the digest of the file that it names; digests: those known already."""
+    value = option.partition("=")[2]
+    if not os.path.isfile(value):  # which takes a value that is too long for a path
+        return option
+    path = Path(value).resolve()
+    if path not in digests:
+        digests[path] = file_digest(path)[:16]
+    return f"{option} (SHA-256 {digests[path]})"
 
 
 def _is_network(fields: Mapping[str, Any], network: VltsegConfig) -> bool:

@@ -66,7 +66,7 @@ class SweepPlan:
 
 
 def read_plan(sweep_file: Path | None, recipe: Path | None, axes: Sequence[str]) -> SweepPlan:
-    """A plan from a sweep file and from options; an option replaces the file's axis of the same name.
+    """A plan from a sweep file and from options; an option replaces the file's axis of the same name, a seed's any seed's.
 
     sweep_file: YAML with `recipe`, relative to the file, and `axes`: a list of values by setting, or for a group of
     settings their values by label ({base: {model.preset: clip_b, model.pretrained: openai}}).
@@ -78,6 +78,8 @@ def read_plan(sweep_file: Path | None, recipe: Path | None, axes: Sequence[str])
         name, separator, values = text.partition("=")
         if not (separator and name and values):
             raise ConfigurationError(f"--axis takes SETTING=VALUE,VALUE, not '{text}': such as model.ptm_weight=0.1,1.0")
+        if name in SEED_AXES:
+            found = {known: axis for known, axis in found.items() if known not in SEED_AXES}
         found[name] = _axis(name, values.split(","))
     if recipe is None and fields.get("recipe") and sweep_file:
         recipe = sweep_file.parent / str(fields["recipe"])

@@ -76,7 +76,26 @@ def test_what_could_not_be_read_once_is_counted_when_it_can_be(files: FilesOnDis
 
         away.setattr(FilesOnDisk, "codes", fail)
         assert class_counts(files).sum() == 0
-    assert class_counts(files).sum() > 0
+    counts = class_counts(files)
+    assert counts.sum() > 0
+
+
+def test_of_a_set_with_a_broken_file_only_that_one_is_tried_again(files: FilesOnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, codes, read = class_counts(files), FilesOnDisk.codes, []
+    census.cache_folder().rename(census.cache_folder().with_name("elsewhere"))
+
+    def noted(self: FilesOnDisk, index: int) -> object:
+        read.append(index)
+        if index == 2 and len(read) < 5:
+            raise InputError("the disk is away")
+        return codes(self, index)
+
+    monkeypatch.setattr(FilesOnDisk, "codes", noted)
+    for expected_reads in ([0, 1, 2], [2], [2], []):
+        counts, read_now = class_counts(files, num_workers=1), read[:]
+        assert read_now[-len(expected_reads) :] == expected_reads or not expected_reads
+        assert (counts[:2] == whole[:2]).all() and counts.min() >= 0
+    assert (counts == whole).all() and len(read) == 5
 
 
 def test_the_census_reads_images_too_and_names_what_is_broken(files: FilesOnDisk) -> None:

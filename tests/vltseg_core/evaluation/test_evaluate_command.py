@@ -68,6 +68,9 @@ def test_a_run_leaves_json_markdown_and_page_and_is_not_redone(
         run([*arguments, "--limit", "2"])
     with pytest.raises(InputError, match="is there already"):
         run(["--compare", str(tmp_path / "out"), "-o", str(tmp_path / "both")])
+    (tmp_path / "out" / "evaluation.json").write_text("{}")
+    with pytest.raises(InputError, match="holds results of an earlier version"):
+        run(arguments)
 
 
 def test_checkpoints_whose_names_look_alike_have_scores_of_their_own(camvid: Path, tmp_path: Path) -> None:

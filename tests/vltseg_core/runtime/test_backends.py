@@ -23,8 +23,8 @@ from vltseg_core.runtime.agreement import agreement, require_agreement
 from vltseg_core.runtime.build_engine import build_ahead
 from vltseg_core.runtime.compile_backend import build_compiled
 from vltseg_core.runtime.engine_cache import EngineCache
-from vltseg_core.runtime.network_runner import NetworkRunner, ReadyBackend
-from vltseg_core.runtime.run_time_network import NetworkShape
+from vltseg_core.runtime.network_runner import ReadyBackend
+from vltseg_core.runtime.run_time_network import NetworkShape, example_images
 from vltseg_core.runtime.tensorrt_backend import TorchTensorrt
 
 SIZE = (64, 96)
@@ -141,25 +141,6 @@ def test_auto_goes_on_whatever_a_compiler_raises(weights: Path, monkeypatch: pyt
         load(weights, "compile")
 
 
-def test_what_is_compiled_gets_images_that_lie_as_its_example_did() -> None:
-    network = run_time_network(small_config())
-    seen: list[tuple[int, ...]] = []
-
-    def compiled(images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        seen.append(images.stride())
-        return network(images)
-
-    runner = NetworkRunner(network, ReadyBackend("compile", "", compiled, NetworkShape(1, 64, 96)))
-    large = torch.rand(1, 3, 100, 200)
-    crops = [large[:, :, 3:67, x : x + 96] for x in (0, 5)] + [
-        large.contiguous(memory_format=torch.channels_last)[:, :, :64, :96]
-    ]
-    with torch.inference_mode():
-        for crop in crops:
-            assert torch.allclose(runner(crop).mask_logits, network(crop)[0], atol=1e-4)
-    assert set(seen) == {torch.empty(1, 3, 64, 96).to(memory_format=torch.channels_last).stride()}
-
-
 def cut_short(folder: Path) -> None:
     path = folder / "engine.ep"
     path.write_bytes(path.read_bytes()[:-9])
@@ -261,6 +242,26 @@ def test_numbers_that_are_none_agree_with_nothing() -> None:
         require_agreement(network, compiled, SHAPE, precision="fp16")
 
 
+def test_a_recording_that_always_gives_the_examples_answer_is_refused() -> None:
+    network = run_time_network(small_config())
+    with torch.inference_mode():
+        recorded = network(example_images(SHAPE, network))
+    with pytest.raises(DeviceError, match="the compiled network was refused"):
+        require_agreement(network, lambda images: recorded, SHAPE, precision="fp32")
+
+
+def test_a_cancelled_build_is_not_followed_by_the_next_candidate(
+    weights: Path, engines: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "_candidates", lambda settings, device: ("tensorrt", "compile"))
+    monkeypatch.setattr(backends, "build_compiled", lambda *_, **__: pytest.fail("compiled for nobody"))
+    cut_short(entry(engines))
+    segmenter = load(weights, settings(engines, StandInCompiler(), backend="auto", build_later=True))
+    build = segmenter._backend_build
+    segmenter.close()
+    assert build is not None and build.run(in_process=False) == ""
+
+
 def test_auto_goes_on_to_the_next_and_says_why(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backends, "_candidates", lambda settings, device: ("tensorrt", "compile"))
     compiled = ReadyBackend("compile", "compiled", lambda images: (images,), SHAPE)
@@ -312,19 +313,6 @@ def test_an_engine_is_built_in_a_process_of_its_own_whose_last_words_are_passed_
     with pytest.raises(DeviceError, match="could not be built: no engine can be built here: TensorRT needs an NVIDIA GPU"):
         segmenter.build_backend()
     assert "tensorrt failed" in segmenter.describe().backend_reason
-
-
-def test_images_of_another_size_go_to_the_eager_network_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    network = run_time_network(small_config())
-    runner = NetworkRunner(network, ReadyBackend("compile", "made", network, SHAPE))
-    runner(torch.zeros(2, 3, *SIZE))
-    assert runner.reason == "made"
-    for _ in range(2):
-        runner(torch.zeros(1, 3, 64, 64))
-    assert runner.reason == "made; images of 64x64 by the eager network"
-    assert [record.message for record in caplog.records].count(
-        "images of 64x64 go to the eager network: compile was made for 2 x 96x64"
-    ) == 1
 
 
 @pytest.mark.parametrize("with_text_queries", [False, True])

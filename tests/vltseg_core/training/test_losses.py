@@ -57,9 +57,7 @@ def test_dice_is_zero_for_the_truth_and_counts_small_segments_as_much() -> None:
 
 
 def test_pixels_that_may_be_a_code_s_are_no_evidence_against_it_in_dice() -> None:
-    codes = torch.zeros(
-        1, 20, 20, dtype=torch.long
-    )  # a car known as one, and one that may be a bus
+    codes = torch.zeros(1, 20, 20, dtype=torch.long)  # a car known as one, and one that may be a bus
     codes[0, :5], codes[0, 5:10] = CAR, VEHICLE
     truth = torch.where(codes == VEHICLE, CAR, codes)
     logits = 40.0 * F.one_hot(truth, 19).permute(0, 3, 1, 2) - 20.0

@@ -110,6 +110,9 @@ def test_what_is_predicted_where_the_label_says_nothing_does_not_matter() -> Non
 
 def test_an_image_without_labels_has_a_finite_loss() -> None:
     nothing = torch.full((32, 32), IGNORE)
+    in_half = MaskPrediction(torch.full((1, 4, 128, 128), -200.0).half(), perfect().class_logits.half())
+    losses = Mask2FormerLoss(num_points=50)([in_half], [segments_of(nothing, NUM_CLASSES)])
+    assert all(torch.isfinite(value) for value in losses.values())
     losses = Mask2FormerLoss(num_points=50)([perfect()], [segments_of(nothing, NUM_CLASSES)])
     assert all(torch.isfinite(value) for value in losses.values())
     assert float(losses["mask"]) == float(losses["dice"]) == 0

@@ -123,6 +123,15 @@ def test_a_name_keeps_its_meaning(settings: SweepSettings, tmp_path: Path) -> No
     assert [row.status for row in rows.values()] == [FINISHED] and num_trainings(settings) == 1
 
 
+def test_what_gave_no_result_may_be_mended(settings: SweepSettings, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.safetensors"
+    texts.write_text("broken")
+    failing = with_axes(settings, "model.ptm_weight=9", f"model.class_embeddings={texts}")
+    assert [row.status for row in Sweep(failing).run(lambda rows: None).values()] == [FAILED]
+    texts.write_text("mended")
+    Sweep(replace(failing, targets=("camvid:train_dusk=/other",))).run(lambda rows: None)
+
+
 def test_what_is_for_train_py_goes_to_it_and_a_target_is_given_once(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").touch()
     given = ["--recipe", str(tmp_path / "recipe.yaml"), "--axis", "a=1,2", "--target", "demo:clear", "--validate", "kitti=/k"]
@@ -232,7 +241,14 @@ def test_a_sweep_file_s_axes_are_values_or_groups_of_settings(tmp_path: Path) ->
 
 def test_the_sweep_files_that_come_with_the_package_are_whole() -> None:
     for path in sorted((ROOT / "training/sweeps").glob("*.yaml")):
-        assert len(read_plan(path, None, []).runs()) >= 9, path
+        plan = read_plan(path, None, [])
+        assert len(plan.runs()) >= 9, path
+        assert len(Sweep(SweepSettings(plan, (), ("demo:clear",), path.parent, ()))._named()["runs"]) == len(plan.runs())
+
+
+def test_a_seed_s_axis_takes_the_place_of_any_seed_s() -> None:
+    plan = read_plan(ROOT / "training/sweeps/prompts.yaml", None, ["seed_everything=0,1"])
+    assert [axis.name for axis in plan.axes] == ["model.class_embeddings", "seed_everything"] and len(plan.runs()) == 8
 
 
 def test_the_sweep_over_sources_trains_each_row_on_what_it_is_named_after(tmp_path: Path) -> None:
