@@ -40,8 +40,10 @@ BOOL_PARAMETERS = ("use_sim_time", "autostart")
 
 
 def start_node(context: LaunchContext) -> list[LifecycleNode]:
-    """The node, with the parameters of the file and those given as arguments over them."""
+    """The node, with the parameters of the file and those given as arguments over them; RuntimeError without the file."""
     given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
+    if not Path(given["params_file"]).is_file():  # which launch_ros would pass over with a warning
+        raise RuntimeError(f"params_file '{given['params_file']}' is no file: give the path of a YAML file")
     parameters = {name: ParameterValue(given[name], value_type=str) for name in STRING_PARAMETERS if given[name]}
     cameras = [camera.strip() for camera in given["cameras"].split(",") if camera.strip()]
     if cameras:

@@ -3,28 +3,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("launch.actions", reason="ROS's launch is not installed (its wheels do not exist on PyPI)")
 
-ROOT = Path(__file__).parents[2]
-PROGRAM = """
-import sys
-from launch import LaunchDescription, LaunchService
-from launch.actions import IncludeLaunchDescription
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-path, *given = sys.argv[1:]
-arguments = [tuple(pair.split(":=")) for pair in given]
-service = LaunchService()
-service.include_launch_description(
-    LaunchDescription([IncludeLaunchDescription(PythonLaunchDescriptionSource(path), launch_arguments=arguments)])
-)
-sys.exit(service.run())
-"""
+from tests.vltseg_ros.launching import install, launch
 
 
 @pytest.fixture
@@ -32,24 +15,8 @@ def start(tmp_path, monkeypatch):
     """Launch with these arguments; the command in place of `vltseg` prints what it got and ends with this code."""
 
     def run(exit_code, *arguments):
-        command = tmp_path / "lib" / "vltseg_ros" / "vltseg"
-        command.parent.mkdir(parents=True)
-        command.write_text(f'#!/bin/sh\necho "got: $*"\nexit {exit_code}\n')
-        command.chmod(0o755)
-        marker = tmp_path / "share/ament_index/resource_index/packages/vltseg_ros"
-        marker.parent.mkdir(parents=True)
-        marker.touch()
-        monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
-        monkeypatch.setenv("ROS_LOG_DIR", str(tmp_path / "log"))
-        path = str(ROOT / "launch" / "replay_evaluation.launch.py")
-        return subprocess.run(
-            [sys.executable, "-c", PROGRAM, path, *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            cwd=tmp_path,
-        )
+        install(tmp_path, "vltseg", f'#!/bin/sh\necho "got: $*"\nexit {exit_code}\n', monkeypatch)
+        return launch("replay_evaluation", *arguments, cwd=tmp_path)
 
     return run
 
