@@ -31,7 +31,7 @@ def test_the_foxglove_layout_is_of_foxglove_s_form() -> None:
     assert sorted(shown) == sorted(layout["configById"])  # each panel once, each with its settings
     assert {panel.partition("!")[0] for panel in shown} == {"Image", "RawMessages", "DiagnosticSummary"}
     images = {c["imageMode"]["imageTopic"] for panel, c in layout["configById"].items() if panel.startswith("Image!")}
-    assert images == {"/camera/image", "/semantic/overlay", "/semantic/labels", "/ground_truth/labels"}
+    assert images == {"/camera/image", "/semantic/overlay/compressed", "/semantic/labels", "/ground_truth/labels"}  # as in bags
     assert layout["configById"]["DiagnosticSummary!node"]["topicToRender"] == "/diagnostics"
 
 
