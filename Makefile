@@ -33,7 +33,7 @@ $(READY): setup.py constraints_common.txt $(CONSTRAINTS) Makefile
 		{ echo "error: this Python cannot make virtual environments: sudo apt install python3-venv"; exit 1; }
 	@[ -n "$(ROS_SOURCED)" ] || [ "$$(uname -sm)" = "Linux x86_64" ] || \
 		{ echo "error: PyPI has no ROS 2 for $$(uname -sm): install ROS 2 (apt) and source its setup.bash first"; exit 1; }
-	@[ ! -e $(OTHER_READY) ] || rm -rf $(VENV)
+	@[ ! -e $(OTHER_READY) ] || { echo "$(VENV) was made $(if $(ROS_SOURCED),without,with) a ROS installation: made anew"; rm -rf $(VENV); }
 	$(PYTHON) -m venv $(if $(ROS_SOURCED),--system-site-packages) $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --editable '.[$(EXTRAS)]' --constraint $(CONSTRAINTS)

@@ -42,7 +42,7 @@ BOOL_PARAMETERS = ("use_sim_time", "autostart")
 def start_node(context: LaunchContext) -> list[LifecycleNode]:
     """The node, with the parameters of the file and those given as arguments over them; RuntimeError without the file."""
     given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
-    if not Path(given["params_file"]).is_file():  # which launch_ros would pass over with a warning
+    if given["params_file"] and not Path(given["params_file"]).is_file():  # launch_ros would pass over it with a warning
         raise RuntimeError(f"params_file '{given['params_file']}' is no file: give the path of a YAML file")
     parameters = {name: ParameterValue(given[name], value_type=str) for name in STRING_PARAMETERS if given[name]}
     cameras = [camera.strip() for camera in given["cameras"].split(",") if camera.strip()]
@@ -61,7 +61,7 @@ def start_node(context: LaunchContext) -> list[LifecycleNode]:
             executable="segmentation_node",
             name=given["node_name"],
             namespace=given["namespace"],
-            parameters=[given["params_file"], parameters],
+            parameters=[given["params_file"], parameters] if given["params_file"] else [parameters],
             remappings=remappings,
             arguments=["--ros-args", "--log-level", f"{logger}:={given['log_level']}"],
             sigterm_timeout="40",  # after Ctrl-C a network or a build that hangs is waited for, and the black box written

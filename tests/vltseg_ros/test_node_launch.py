@@ -34,6 +34,7 @@ def test_what_is_not_given_is_left_to_the_parameters_file(said, tmp_path):
     text = said(f"params_file:={own}")
     assert f"--params-file {own}" in text and "stop_with_parent: true" in text
     assert "autostart" not in text and "use_sim_time" not in text
+    assert "/own.yaml" not in said("params_file:=")
     assert "params_file '/nowhere.yaml' is no file" in said("params_file:=/nowhere.yaml", fails=True)
 
 
@@ -46,6 +47,7 @@ def test_what_is_given_goes_over_it(said):
 def test_the_log_level_is_that_of_the_node_in_its_namespace(said):
     assert "--log-level a.front.vltseg:=debug" in said("namespace:=/a/front", "log_level:=debug")
     assert "--log-level vltseg:=info" in said()
+    assert "--log-level robot.front.vltseg:=info" in said("ros_namespace:=robot", "namespace:=front")
 
 
 def test_the_single_camera_s_topic_is_remapped_raw_and_compressed(said):

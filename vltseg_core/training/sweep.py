@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -30,6 +31,7 @@ from vltseg_core.whole_file import write_whole
 
 FINISHED, FAILED, STOPPED = "finished", "failed", "stopped"
 _PATIENCE_S = 120.0
+_DIGEST = re.compile(r" \(SHA-256 [0-9a-f]{16}\)")
 
 
 @dataclass(frozen=True)
@@ -211,13 +213,14 @@ class Sweep:
             )
         for kind, named in self._named().items():
             known = {} if before is None else before.get(kind, {})
-            changed = [name for name in named if name in known and known[name] != named[name] and self._has_results(name)]
+            kept = {name: known[name] for name in named if name in known and self._has_results(name)}
+            changed = [name for name in kept if named[name] not in (kept[name], _DIGEST.sub("", kept[name]))]
             if changed:
                 raise ConfigurationError(
                     f"'{settings.output}' holds results of '{changed[0]}' with {known[changed[0]]}, which is now "
                     f"{named[changed[0]]}: name it otherwise, or give another --output"
                 )
-            now[kind] = known | named
+            now[kind] = known | named | kept  # with the digest of a file that is gone meanwhile
         networks = {name: preset(name) for name in settings.plan.presets(settings.options)}
         known = {} if before is None else before.get("networks")
         if known is None or any(name in known and not _is_network(known[name], networks[name]) for name in networks):
@@ -237,9 +240,11 @@ class Sweep:
         return {"runs": runs, "targets": targets}
 
     def _has_results(self, name: str) -> bool:
-        """Whether a run of that name was trained, or weights were measured on a target of that name."""
-        records = {run.name: self._record(run) for run in self.runs}
-        return bool(records.get(name, {}).get("trained")) or any(name in record.get("scores", {}) for record in records.values())
+        """Whether a run of that name has been trained, if only as far as a checkpoint, or any weights measured on that target."""
+        folder = self.settings.output / "runs"
+        if (folder / name / "result.json").is_file() or any((folder / name / "checkpoints").glob("*.ckpt")):
+            return True
+        return any(name in json.loads(path.read_text(encoding="utf-8"))["scores"] for path in folder.glob("*/result.json"))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -74,12 +74,12 @@ def read_plan(sweep_file: Path | None, recipe: Path | None, axes: Sequence[str])
     """
     fields = _read(sweep_file) if sweep_file else {}
     found = {name: _axis(name, values) for name, values in (fields.get("axes") or {}).items()}
+    if any(text.partition("=")[0] in SEED_AXES for text in axes):
+        found = {name: axis for name, axis in found.items() if name not in SEED_AXES}
     for text in axes:
         name, separator, values = text.partition("=")
         if not (separator and name and values):
             raise ConfigurationError(f"--axis takes SETTING=VALUE,VALUE, not '{text}': such as model.ptm_weight=0.1,1.0")
-        if name in SEED_AXES:
-            found = {known: axis for known, axis in found.items() if known not in SEED_AXES}
         found[name] = _axis(name, values.split(","))
     if recipe is None and fields.get("recipe") and sweep_file:
         recipe = sweep_file.parent / str(fields["recipe"])

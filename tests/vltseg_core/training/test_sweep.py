@@ -118,9 +118,31 @@ def test_a_name_keeps_its_meaning(settings: SweepSettings, tmp_path: Path) -> No
     texts.write_text("another")
     with pytest.raises(ConfigurationError, match=r"results of 'model.ptm_weight=1,model.class_embeddings=texts' with"):
         Sweep(with_axes(settings, *axes)).run(lambda rows: None)
+    texts.unlink()
+    assert len(Sweep(with_axes(settings, *axes)).run(lambda rows: None)) == 1  # there to be seen without it
     texts.write_text("one")
     rows = Sweep(with_axes(settings, *axes)).run(lambda rows: None)
     assert [row.status for row in rows.values()] == [FINISHED] and num_trainings(settings) == 1
+
+
+def test_a_target_keeps_its_folder_for_runs_of_other_values_too(settings: SweepSettings) -> None:
+    Sweep(with_axes(settings, "model.ptm_weight=1")).run(lambda rows: None)
+    with pytest.raises(ConfigurationError, match="results of 'camvid:train_dusk'"):
+        Sweep(replace(with_axes(settings, "model.ptm_weight=2"), targets=("camvid:train_dusk=/other",))).run(lambda rows: None)
+
+
+def test_a_run_that_has_a_checkpoint_keeps_its_settings(settings: SweepSettings, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.safetensors"
+    texts.write_text("one")
+    failing = with_axes(settings, "model.ptm_weight=9", f"model.class_embeddings={texts}")
+    Sweep(failing).run(lambda rows: None)
+    (run,) = failing.plan.runs()
+    checkpoint = failing.output / "runs" / run.name / "checkpoints" / "last.ckpt"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    texts.write_text("another")
+    with pytest.raises(ConfigurationError, match="name it otherwise, or give another --output"):
+        Sweep(failing).run(lambda rows: None)
 
 
 def test_what_gave_no_result_may_be_mended(settings: SweepSettings, tmp_path: Path) -> None:
@@ -249,6 +271,8 @@ def test_the_sweep_files_that_come_with_the_package_are_whole() -> None:
 def test_a_seed_s_axis_takes_the_place_of_any_seed_s() -> None:
     plan = read_plan(ROOT / "training/sweeps/prompts.yaml", None, ["seed_everything=0,1"])
     assert [axis.name for axis in plan.axes] == ["model.class_embeddings", "seed_everything"] and len(plan.runs()) == 8
+    both = read_plan(ROOT / "training/sweeps/prompts.yaml", None, ["seed_everything=0,1", "data.seed=5,6"])
+    assert len(both.runs()) == 16
 
 
 def test_the_sweep_over_sources_trains_each_row_on_what_it_is_named_after(tmp_path: Path) -> None:
