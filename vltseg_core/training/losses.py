@@ -93,9 +93,7 @@ def segment_dice(log_probabilities: Tensor, codes: Tensor) -> Tensor:
     probabilities = log_probabilities.exp() * is_evidence(codes)
     truth = F.one_hot(codes.where(counted, num_codes), num_codes + 1)[..., :num_codes]  # [B, h, w, G]
     truth = truth.permute(0, 3, 1, 2).to(probabilities.dtype)
-    with torch.autocast(
-        log_probabilities.device.type, enabled=False
-    ):  # which takes the sum in half precision, and 65,504 is its end
+    with torch.autocast(codes.device.type, enabled=False):  # a sum over many pixels leaves half precision's range
         overlap = torch.einsum("bghw,bghw->bg", probabilities, truth)
     num_true = truth.sum((2, 3))
     dice = 1 - (2 * overlap + 1) / (probabilities.sum((2, 3)) + num_true + 1)
