@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+
+PROGRAM_START = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """A shell starts its background jobs deaf to SIGINT, and children inherit it: tests that interrupt could not."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, handler in PROGRAM_START.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PROGRAM_START)
     config.addinivalue_line("markers", "fidelity: compares with a reference and notes the difference for docs/fidelity.md")
 
 
@@ -21,6 +25,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "fidelity" in getattr(item, "fixturenames", ()):
             item.add_marker("fidelity")
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    """A node's main leaves its process deaf to signals in the end; the next test's children would inherit it."""
+    before = {number: signal.getsignal(number) for number in PROGRAM_START}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

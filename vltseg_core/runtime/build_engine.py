@@ -106,7 +106,7 @@ def _end_with_parent() -> None:
     """Whoever started this holds the other end of its input until it is gone itself."""
     while os.read(0, 4096):  # no buffered reader: Python cannot end while a thread waits in one
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -55,4 +55,4 @@ class ChildBuild:
         with self._lock:
             self._is_cancelled = True
             if self._process is not None:
-                self._process.terminate()
+                self._process.kill()  # it cleans nothing up on SIGTERM either, which it may have inherited as ignored

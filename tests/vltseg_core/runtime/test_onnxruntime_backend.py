@@ -165,7 +165,7 @@ def test_a_build_ends_with_whoever_wanted_it_and_leaves_nothing(weights: Path, t
         while "exporting" not in child.stdout.readline():
             assert child.poll() is None
         child.stdin.close()
-        assert child.wait(60) == -signal.SIGTERM  # at once, not when a builder's own code comes back to Python
+        assert child.wait(60) == -signal.SIGKILL  # at once, not when a builder's own code comes back to Python
     assert [path.name for path in (tmp_path / "engines").iterdir()] == [".lock"]
 
 
