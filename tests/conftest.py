@@ -3,20 +3,36 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
+
+os.environ["OMP_WAIT_POLICY"] = (
+    "PASSIVE"  # else PyTorch's threads, and those of every process that a test starts, spin for a core
+)
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
+for _name in ("COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):  # they change what the command's help looks like
+    os.environ.pop(_name, None)
 
 PROGRAM_START = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A shell starts its background jobs deaf to SIGINT, and children inherit it: tests that interrupt could not."""
+    """A shell starts its background jobs deaf to SIGINT, and children inherit it: tests that interrupt could not.
+
+    Logs and caches of the tests lie in a folder of their own, whether there is a home or not.
+    """
     for number, handler in PROGRAM_START.items():
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, PROGRAM_START)
+    if not hasattr(config, "workerinput"):  # workers inherit it
+        kept = tempfile.TemporaryDirectory(prefix="vltseg-tests-", ignore_cleanup_errors=True)
+        config.add_cleanup(kept.cleanup)
+        os.environ["ROS_LOG_DIR"], os.environ["VLTSEG_CACHE"] = f"{kept.name}/log", f"{kept.name}/cache"
     config.addinivalue_line("markers", "fidelity: compares with a reference and notes the difference for docs/fidelity.md")
 
 

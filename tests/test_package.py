@@ -21,7 +21,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, cwd=ROOT, check=True
+        ["git", "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
     )
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/")):

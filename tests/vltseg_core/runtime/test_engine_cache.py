@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from vltseg_core.checkpoints.cache import make_folder
 from vltseg_core.errors import DeviceError
 from vltseg_core.runtime.engine_cache import EngineCache, EngineIdentity, NoEngineError, require_private
 
@@ -21,7 +22,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="giving files to another u
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "above" / "engines"
-    folder.mkdir(parents=True, mode=0o700)
+    make_folder(folder, 0o700)
     return folder
 
 
@@ -77,7 +78,7 @@ def test_a_link_is_refused(folder: Path, tmp_path: Path) -> None:
 
 def test_a_link_above_that_others_can_put_in_place_is_refused(folder: Path, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
-    shared.mkdir()
+    shared.mkdir(mode=0o755)
     (shared / "link").symlink_to(folder.parent)
     require_private(shared / "link" / "engines")
     shared.chmod(0o777)

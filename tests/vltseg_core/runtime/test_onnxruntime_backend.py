@@ -30,6 +30,7 @@ from vltseg_core.runtime.run_time_network import NetworkShape, exported
 for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
+pytestmark = pytest.mark.timeout(900)  # builds give way to whatever else the machine does
 SIZE = (64, 96)
 IMAGES = [np.random.default_rng(i).integers(0, 256, (80, 120, 3), np.uint8) for i in range(3)]
 

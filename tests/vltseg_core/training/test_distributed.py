@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
+import socket
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -90,7 +90,9 @@ def test_a_run_of_two_processes_is_stopped_in_one_and_resumed(start: Start, camv
     arguments += ["--trainer.max_steps=24", "--trainer.val_check_interval=24"]
 
     def begin() -> list[BaseProcess]:
-        port = random.randrange(20_000, 40_000)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
         return [start(train_with_one_thread, arguments, torchrun_environment(rank, 2, port)) for rank in range(2)]
 
     jobs = begin()

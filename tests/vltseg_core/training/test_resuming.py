@@ -114,7 +114,8 @@ def test_a_run_that_is_killed_leaves_no_data_worker(start: Callable[..., BasePro
     process.kill()
     process.join()
     end = time.monotonic() + 20
-    while Path(f"/proc/{worker}").exists():
+    stat = Path(f"/proc/{worker}/stat")
+    while stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z":  # some machines' first process reaps nobody
         assert time.monotonic() < end
         time.sleep(0.05)
 

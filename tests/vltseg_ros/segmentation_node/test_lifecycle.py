@@ -73,12 +73,12 @@ def test_an_image_that_takes_long_to_decode_is_answered_and_costs_no_network(
     to_rgb = messages.to_rgb
 
     def slow_to_rgb(message: Any, *, max_pixels: int) -> NDArray[np.uint8]:
-        time.sleep(0.6)
+        time.sleep(1.2)
         return to_rgb(message, max_pixels=max_pixels)
 
     monkeypatch.setattr(messages, "to_rgb", slow_to_rgb)
     segmenter.uploads_beside_the_network = uploads
-    node = start("-p", "inference_timeout_s:=0.2")
+    node = start("-p", "inference_timeout_s:=0.8")
     talk = Conversation(peer, "/image", "/semantic/labels")
     assert talk.ask(image_message()) is not None and talk.ask(image_message()) is not None
     assert node._serving.values()["network reloads"] == "0" and node._statistics.counts.lost == {}
