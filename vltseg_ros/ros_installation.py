@@ -11,6 +11,8 @@ from typing import Any
 
 from vltseg_core.errors import ConfigurationError
 
+_LOG_FAILURE = re.compile("log(ging)? directory|Failed opening file")
+
 
 def require_ros() -> None:
     """Raise ConfigurationError where rclpy cannot be imported."""
@@ -34,9 +36,11 @@ def start_ros(**options: Any) -> None:
             os.environ["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
     try:
         rclpy.init(**options)
-    except RuntimeError as error:  # RCLError and UnknownROSArgsError, which rclpy keeps to itself
-        reason = " ".join(re.sub(r",? at \S+:\d+", "", str(error)).split())
+    except (RuntimeError, UnicodeError) as error:  # RCLError and UnknownROSArgsError, which rclpy keeps to itself
+        reason = " ".join(re.sub(r",? at \S+\.(c|cpp|h|hpp):\d+", "", str(error)).split())
         if type(error).__name__ == "UnknownROSArgsError":
             reason = f"unknown arguments {reason}"
-        advice = "; set ROS_LOG_DIR to a folder that can be written" if "log directory" in reason else ""
-        raise ConfigurationError(f"ROS 2 could not start: {reason}{advice}") from error
+        if _LOG_FAILURE.search(reason):
+            rclpy.try_shutdown(context=options.get("context"))  # which is there already
+            reason += "; set ROS_LOG_DIR to a folder that can be written"
+        raise ConfigurationError(f"ROS 2 could not start: {reason}") from error

@@ -30,20 +30,22 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
 
 def test_the_worker_serves_the_newest_and_stops_when_told() -> None:
     served: list[int] = []
-    slow = threading.Event()
+    may_go_on = threading.Event()
     slots = slots_of()
 
     def serve(frames: list[Frame]) -> None:
         served.append(frames[0].message)
-        slow.wait(0.1)
+        assert may_go_on.wait(20)
 
     worker = FrameWorker(slots, serve, max_batch_size=one)
     worker.start()
-    for number in range(50):
+    slots.put(Frame("front", 0))
+    wait_for(lambda: served == [0])
+    for number in range(1, 50):
         slots.put(Frame("front", number))
-        time.sleep(0.01)
-    wait_for(lambda: served[-1] == 49)
-    assert len(served) < 40 and served == sorted(served)
+    may_go_on.set()
+    wait_for(lambda: served[1:])
+    assert served == [0, 49]
     slots.close()
     assert worker.join(2.0) and not worker.is_alive and not worker.has_died
 

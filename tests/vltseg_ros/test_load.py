@@ -22,8 +22,9 @@ def test_latency_is_that_of_the_newest_frame_and_no_camera_starves() -> None:
     assert seen.exit_code == 0
     assert min(seen.sent.values()) > 3 * max(seen.masks.values()), "the network kept up, so this says nothing"
     assert seen.spread > 0.8, seen.masks
-    # A frame waits for the batch before it at the most, then for its own; a queue would make it seconds.
-    assert np.median([moment.latency_median_ms for moment in seen.moments]) < 2 * 1000 * NETWORK_S + 400
+    # A frame waits for the batch before it at the most, then for its own.
+    batch_ms = 1000 * 2 * 5 / max(1, sum(seen.masks.values()))  # two frames each
+    assert np.median([moment.latency_median_ms for moment in seen.moments]) < 2 * max(batch_ms, 1000 * NETWORK_S) + 50
     shown = {key: int(value) for key, value in seen.diagnostics.items() if key.startswith("frames ")}
     in_hand = 2 + seen.cameras
     assert 0 <= shown["frames in"] - shown["frames out"] - shown["frames dropped"] <= in_hand

@@ -79,7 +79,8 @@ def build_ahead(
 def main(arguments: list[str]) -> int:
     """As the module says; steps on stdout, what went wrong on stderr. Whoever serves has the cores first.
 
-    SIGTERM ends it at once, also inside a builder's own code for minutes; the next build removes what is half written.
+    SIGTERM, and its parent's end, end it at once, also inside a builder's own code for minutes; the next build removes what
+    is half written.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if stat.S_ISFIFO(os.fstat(0).st_mode):
