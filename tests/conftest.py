@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-os.environ["OMP_WAIT_POLICY"] = (
-    "PASSIVE"  # else PyTorch's threads, and those of every process that a test starts, spin for a core
-)
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # else PyTorch's threads spin for a core, here and in processes that tests start
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
 for _name in ("COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):  # they change what the command's help looks like
     os.environ.pop(_name, None)
