@@ -159,6 +159,7 @@ class Company:
 
     def close(self) -> None:
         """End it."""
+        self._executor.shutdown(5)  # before what its callbacks use goes with the context
         rclpy.try_shutdown()
         self._thread.join(5)
 
