@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import array
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.process_state import is_running
 from vltseg_ros.node_process import NodeError, NodeProcess
 
 PATIENT = "import time\ntry:\n  print('ready', flush=True)\n  time.sleep(60)\nexcept KeyboardInterrupt:\n  print('bye')"
@@ -101,17 +101,7 @@ def test_a_killed_parent_leaves_no_node_behind(tmp_path):
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    wait_for(lambda: not _is_running(pid))
-
-
-def _is_running(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-    finally:
-        assert pid != os.getpid()
+    wait_for(lambda: not is_running(pid))
 
 
 def test_raw_4k_images_get_through_to_another_process(peer, tmp_path):

@@ -19,6 +19,7 @@ import torch
 from processes import train_with_a_worker, train_with_one_thread
 from small_networks import small
 
+from tests.process_state import is_running
 from vltseg_core import config as network_config
 from vltseg_core.errors import CheckpointError, ConfigurationError
 from vltseg_core.training.checkpoint_files import checkpoint_to_resume, last_checkpoint
@@ -104,14 +105,6 @@ def test_killed_at_random_steps_it_loses_at_most_save_every(
     process.join()
     assert process.exitcode == 0
     assert same_weights(output, uninterrupted)
-
-
-def is_running(process_id: int) -> bool:
-    """Whether it has not ended; one that ended stays as a zombie where the machine's first process reaps nobody."""
-    try:
-        return Path(f"/proc/{process_id}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_a_run_that_is_killed_leaves_no_data_worker(start: Callable[..., BaseProcess]) -> None:
